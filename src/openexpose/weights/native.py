@@ -189,7 +189,7 @@ def _parse(path: Path, text: str | None) -> Header:
             provenance=Provenance(**{_text(k): _text(v) for k, v in raw["provenance"].items()}),
             storage=raw["storage"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as e:
         raise WeightsError(f"{path}: its {METADATA_KEY!r} metadata is damaged ({e!r:.80}); make the file again.") from e
 
 
