@@ -1,0 +1,87 @@
+"""From a config to networks: the only place where sizes meet classes."""
+
+from typing import Any
+
+from torch import nn
+
+from openexpose.body import BodyModel
+from openexpose.errors import ConfigError
+from openexpose.extras import load_timm
+from openexpose.nets.codec import Codec, body_codec, hand_codec, head_codec
+from openexpose.nets.config import NetConfig, PartConfig
+from openexpose.nets.expose import ExPose
+from openexpose.nets.hrnet import HRNetExPose
+from openexpose.nets.means import Means, mean_vector
+from openexpose.nets.params import PARAMS, Part
+from openexpose.nets.regressor import IterativeRegressor, PartRegressor
+
+FAMILY = {"body": "smplx", "hand": "mano", "head": "flame"}
+"""Family of body model that each part's params drive."""
+
+
+def build_expose(config: NetConfig, body_model: BodyModel, *, means: Means) -> ExPose:
+    """The whole model with random weights; load the trained ones next.
+
+    means: where the regressors start; `Means()` for the rest pose. Weights bring their own.
+    Raises ConfigError if a part is missing or the body model does not fit the config.
+    """
+    check_fit(config.part("body"), "body", body_model)
+    body, hand, head = (build_part(part, config.part(part), means=means) for part in PARAMS)
+    return ExPose(body, hand, head, body_model=body_model, zoom=config.zoom, gate=config.gate)
+
+
+def build_part(part: Part, config: PartConfig, *, means: Means) -> PartRegressor[Any]:
+    """One network with random weights.
+
+    Raises ConfigError if timm does not know the backbone.
+    """
+    backbone, num_features = build_backbone(config.backbone)
+    codec = build_codec(part, config)
+    regressor = IterativeRegressor(
+        num_features=num_features,
+        mean=mean_vector(codec, config, means, is_body=part == "body"),
+        width=config.width,
+        activation=config.activation,
+        steps=config.steps,
+        dropout=config.dropout,
+    )
+    return PartRegressor(backbone, regressor, codec, crop_px=config.crop_px, fixed_norm=config.fixed_norm)
+
+
+def build_one(part: Part, config: NetConfig, *, means: Means) -> nn.ModuleDict:
+    """One network under its part's name, so that its keys are those it has in the whole model."""
+    return nn.ModuleDict({part: build_part(part, config.part(part), means=means)})
+
+
+def build_codec(part: Part, config: PartConfig) -> Codec[Any]:
+    """The part's vector layout."""
+    if part == "hand":
+        return hand_codec(num_betas=config.num_betas, confidence=config.confidence)
+    make = body_codec if part == "body" else head_codec
+    return make(num_betas=config.num_betas, num_expression=config.num_expression, confidence=config.confidence)
+
+
+def build_backbone(name: str) -> tuple[nn.Module, int]:
+    """A picture-to-features network with random weights, and how many features it gives.
+
+    Raises ConfigError if timm does not know the name.
+    """
+    if name == "hrnet_w48_expose":
+        return HRNetExPose(), HRNetExPose.head_hidden_size
+    timm: Any = load_timm()
+    if not timm.is_model(name):
+        raise ConfigError(f"timm has no model {name!r}; `timm.list_models()` names them, ours is 'hrnet_w48_expose'")
+    network: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
+    return network, int(network.head_hidden_size)  # type: ignore[arg-type]
+
+
+def check_fit(config: PartConfig, part: Part, model: BodyModel) -> None:
+    """Raises ConfigError unless the model is of the part's family and takes the coefficients the network gives."""
+    have = (model.family, model.num_betas, model.num_expression)
+    want = (FAMILY[part], config.num_betas, config.num_expression)
+    if have != want:
+        raise ConfigError(
+            f"the {part} network drives a {want[0]} model with {want[1]} betas and {want[2]} expression coefficients; "
+            f"{model.label} is {have[0]} with {have[1]} and {have[2]}; "
+            f"load_model takes num_betas={want[1]}, num_expression={want[2]}"
+        )

@@ -1,0 +1,155 @@
+"""Sizes and choices of the networks: small frozen dataclasses, presets as functions, variants by `replace`."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from openexpose.errors import ConfigError
+from openexpose.nets.params import PARAMS, Part
+
+
+@dataclass(frozen=True)
+class PartConfig:
+    """One of the three networks. Defaults are those that the three have in common."""
+
+    backbone: str
+    """"hrnet_w48_expose", or the name of any timm model."""
+    crop_px: int
+    """Side of the square crop it sees."""
+    camera_scale: float
+    """Where the camera's scale starts."""
+    upside_down: bool
+    """Whether the root starts half a turn about x (a y-up model in a y-down camera) or at the identity."""
+    num_betas: int
+    """Shape coefficients it predicts."""
+    num_expression: int = 0
+    """Expression coefficients it predicts; the hand has none."""
+    activation: Literal["none", "relu"] = "relu"
+    """Between the regressor's layers."""
+    width: int = 1024
+    """Of the regressor's hidden layers."""
+    steps: int = 3
+    """How often the regressor corrects its guess."""
+    dropout: float = 0.5
+    """In the regressor, while training."""
+    fixed_norm: bool = True
+    """Batch norms use stored statistics in training too, as the reference's; False from scratch."""
+    confidence: bool = False
+    """One more output: how far the network trusts itself. ExPose's networks have none."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for sizes that make no network."""
+        for name in ("crop_px", "num_betas", "width", "steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{self.backbone}: {name}={getattr(self, name)} must be at least 1")
+        if self.crop_px % 32:
+            raise ConfigError(f"{self.backbone}: crop_px={self.crop_px} must be a multiple of 32")
+        if not 0 <= self.dropout < 1 or self.camera_scale <= 0 or self.num_expression < 0:
+            raise ConfigError(f"{self.backbone}: needs 0 <= dropout < 1, camera_scale > 0, num_expression >= 0: {self}")
+
+
+@dataclass(frozen=True)
+class ZoomConfig:
+    """Where to look again: side of the second crop over the tight box of the projected points (spec 3.1)."""
+
+    hand_scale: float = 3.0
+    head_scale: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError below 1."""
+        if min(self.hand_scale, self.head_scale) < 1:
+            raise ConfigError(f"{self}: below 1 the crop would cut the part off")
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """When a part's answer is refused and the body's own guess stays. Beyond the reference."""
+
+    min_seen: float = 0.3
+    """Least share of the part's crop that must lie on the photo."""
+    min_side_px: float = 16.0
+    """Least side of the part's crop in photo pixels."""
+    min_confidence: float = 0.2
+    """Least confidence, for part networks that report one."""
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """A whole model, or one part of it: a part that is None is not built."""
+
+    name: str
+    """Preset it came from; written into weight files."""
+    body: PartConfig | None
+    hand: PartConfig | None
+    head: PartConfig | None
+    zoom: ZoomConfig = field(default_factory=ZoomConfig)
+    gate: GateConfig | None = None
+    """None: part answers always replace the body's, as in the reference."""
+
+    def part(self, part: Part) -> PartConfig:
+        """One part's settings. Raises ConfigError if this model is built without it."""
+        config: PartConfig | None = getattr(self, part)
+        if config is None:
+            raise ConfigError(f"preset {self.name!r} has no {part} network; it has {', '.join(self.parts)}")
+        return config
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The networks this model consists of."""
+        return tuple(p for p in PARAMS if getattr(self, p) is not None)
+
+
+def expose() -> NetConfig:
+    """ExPose: loads the released weights. 341, 109 and 165 numbers (spec 2.3)."""
+    return NetConfig(
+        "expose",
+        body=PartConfig(
+            "hrnet_w48_expose",
+            256,
+            camera_scale=0.9,
+            upside_down=True,
+            num_betas=10,
+            num_expression=10,
+            activation="none",
+        ),
+        hand=PartConfig("resnet18", 224, camera_scale=0.9, upside_down=False, num_betas=10),
+        head=PartConfig("resnet18", 256, camera_scale=8.0, upside_down=True, num_betas=100, num_expression=50),
+    )
+
+
+def lite(*, body: str = "resnet18", hand: str = "resnet10t", head: str = "resnet10t") -> NetConfig:
+    """Small backbones from timm, to be trained from scratch on FreeBody: own batch norm statistics, no dropout."""
+    base = expose()
+
+    def small(part: PartConfig | None, backbone: str, width: int) -> PartConfig:
+        assert part is not None
+        return replace(
+            part, backbone=backbone, width=width, activation="relu", fixed_norm=False, dropout=0.0, confidence=False
+        )
+
+    return replace(
+        base,
+        name="lite",
+        body=small(base.body, body, 512),
+        hand=small(base.hand, hand, 256),
+        head=small(base.head, head, 256),
+    )
+
+
+def only(part: Part, base: NetConfig) -> NetConfig:
+    """One part of a preset alone; for `expose()` these are the reference's three single-part configs."""
+    base.part(part)
+    body, hand, head = (getattr(base, p) if p == part else None for p in PARAMS)
+    return NetConfig(f"{base.name}-{part}", body, hand, head, base.zoom, None)
+
+
+PRESETS = {
+    "expose": expose,
+    "expose-body": lambda: only("body", expose()),
+    "expose-hand": lambda: only("hand", expose()),
+    "expose-head": lambda: only("head", expose()),
+    "lite": lite,
+    "lite-body": lambda: only("body", lite()),
+    "lite-hand": lambda: only("hand", lite()),
+    "lite-head": lambda: only("head", lite()),
+}
+"""Name -> function that makes the config; names are written into weight files."""
