@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from openexpose.errors import WeightsError
+from openexpose.nets.params import Part
 from openexpose.weights.native import CodecTable
 from openexpose.weights.tables import Drop, Rename, Table
 
-Parts = Mapping[str, tuple[str, str, str]]
+Parts = Mapping[Part, tuple[str, str, str]]
 """Part of our network -> (its backbone's prefix there, its head's prefix there, its prefix here)."""
 
 WHOLE: Parts = {
@@ -28,12 +29,13 @@ NEVER_RUN = "of layers that are built but never run"
 IN_MODEL_FILE = "of the licensed body model, which your model file brings"
 INDEX = "index buffers, equal to our codec"
 CLASSIFIER = "of the classifier"
-_INDEX_NAMES = {"betas": "shape"}  # our block -> the reference's buffer, where they differ
+BLOCKS = r"(?P<block>global_orient|body_pose|left_hand_pose|right_hand_pose|jaw_pose|shape|expression|camera)"
+"""Blocks of parameter vectors, as the reference names its index buffers."""
 
 
-def single(ours: str = "") -> Parts:
-    """Prefixes of a checkpoint of one part alone; `ours` is the part's prefix in our network ("" if it is alone)."""
-    return {"": ("backbone.", "head.", ours)}
+def single(part: Part) -> Parts:
+    """Prefixes of a checkpoint of one part alone."""
+    return {part: ("backbone.", "head.", f"{part}.")}
 
 
 def table(parts: Parts, layout: str) -> Table:
@@ -43,7 +45,7 @@ def table(parts: Parts, layout: str) -> Table:
         b, h = re.escape(backbone), re.escape(head) + r"regressor\."
         renames += [Rename(rf"{b}(?P<rest>.+)", rf"{ours}backbone.\g<rest>"), *regressor_renames(h, ours)]
         drops += [Drop(b + d.pattern, d.reason) for d in dead_backbone()]
-        drops.append(Drop(rf"{re.escape(head)}[a-z_]+_idxs", INDEX))
+        drops.append(Drop(rf"{re.escape(head)}{BLOCKS}_idxs", INDEX))
     drops.append(Drop(r"body_model_(train|test)\.[A-Za-z_.]+", IN_MODEL_FILE))
     networks = tuple(p for prefixes in parts.values() for p in prefixes[:2])
     return Table(layout, tuple(renames), tuple(drops), networks)
@@ -91,15 +93,15 @@ def check_index_buffers(tensors: Mapping[str, Tensor], head: str, codec: CodecTa
 
     head: the prefix of the buffers, e.g. "hand_head.". Buffers that the file lacks are not asked for.
     """
-    ranges = {_INDEX_NAMES.get(name, name): (first, end) for name, first, end in codec}
+    ranges = {{"betas": "shape"}.get(name, name): (first, end) for name, first, end in codec}
     for key, value in tensors.items():
-        found = re.fullmatch(re.escape(head) + r"(?P<name>[a-z_]+)_idxs", key)
+        found = re.fullmatch(rf"{re.escape(head)}{BLOCKS}_idxs", key)
         if found is None:
             continue
-        first, end = ranges.get(found["name"], (0, 0))
-        if value.numel() != end - first or value.tolist() != list(range(first, end)):
+        first, end = ranges.get(found["block"], (0, 0))
+        if value.numel() != end - first or value.flatten().tolist() != list(range(first, end)):
             raise WeightsError(
-                f"{source}: {key} does not select numbers {first} to {end - 1} of the parameter vector as our networks "
+                f"{source}: {key} does not select the numbers [{first}, {end}) of the parameter vector, as our networks "
                 "do. The file is of a changed model; it would give plausible but wrong bodies."
             )
 

@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from openexpose.errors import DataError, WeightsError
+from openexpose.errors import ConfigError, DataError, WeightsError
+from openexpose.nets.config import GateConfig, NetConfig, PartConfig, ZoomConfig
 from openexpose.readers import write_atomically
 
 METADATA_KEY = "openexpose"
@@ -128,8 +129,8 @@ def load_weights(path: Path) -> tuple[Header, dict[str, Tensor]]:
     return header, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
-def load_checkpointed(path: Path, preset: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Network configuration (plain values) and state dict of a weight file; no other file is needed.
+def load_checkpointed(path: Path, preset: str | None = None) -> tuple[NetConfig, dict[str, Tensor]]:
+    """Network configuration and state dict of a weight file; no other file is needed.
 
     `preset` is what the caller is about to build: WeightsError if the file is for another one.
     """
@@ -139,7 +140,21 @@ def load_checkpointed(path: Path, preset: str | None = None) -> tuple[dict[str, 
             f"{path} holds weights of preset {header.preset!r}, not {preset!r}. Choose that preset, or give a file "
             f"made for {preset!r} (`openexpose weights show FILE` names it)."
         )
-    return dict(header.config), state
+    return config_of(header, path), state
+
+
+def config_of(header: Header, path: Path) -> NetConfig:
+    """The network configuration in a header; `path` names the file in messages.
+
+    Raises WeightsError if its fields are not those of this program's version or make no network.
+    """
+    raw = dict(header.config)
+    try:
+        for name, kind in (("body", PartConfig), ("hand", PartConfig), ("head", PartConfig), ("gate", GateConfig)):
+            raw[name] = None if raw[name] is None else kind(**raw[name])
+        return NetConfig(**raw | {"zoom": ZoomConfig(**raw["zoom"])})
+    except (ConfigError, TypeError, KeyError, ValueError) as e:
+        raise WeightsError(f"{path}: its network configuration is not of this version of openexpose ({e}).") from e
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

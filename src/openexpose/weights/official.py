@@ -6,7 +6,7 @@ files. Its body batch norms were frozen before saving and have no counters.
 
 import re
 
-from openexpose.weights.mmhuman3d import INDEX, Parts, dead_backbone, regressor_renames
+from openexpose.weights.mmhuman3d import BLOCKS, INDEX, Parts, dead_backbone, regressor_renames
 from openexpose.weights.tables import Drop, Rename, Table
 
 PARTS: Parts = {
@@ -15,7 +15,6 @@ PARTS: Parts = {
     "head": ("smplx.head_predictor.backbone.", "smplx.head_predictor.", "head."),
 }
 LAYOUT = "original release"
-BLOCKS = "global_orient|body_pose|left_hand_pose|right_hand_pose|jaw_pose|shape|expression|camera"
 EMBEDDED = "of the licensed body models inside the release"
 
 
@@ -29,7 +28,7 @@ def table() -> Table:
     drops += [
         Drop(r"smplx\.body_model\..+", EMBEDDED),
         Drop(r"smplx\.(hand_predictor\.hand_model|head_predictor\.head_model)\..+", EMBEDDED),
-        Drop(rf"smplx\.((hand|head)_predictor\.)?({BLOCKS})_idxs", INDEX),
+        Drop(rf"smplx\.((hand|head)_predictor\.)?{BLOCKS}_idxs", INDEX),
         Drop(r"smplx\.((hand|head)_predictor\.)?\w+_decoder\.\w+", "means that mean_param holds too"),
     ]
     networks = tuple(p for backbone, predictor, _ in PARTS.values() for p in (backbone, f"{predictor}regressor."))
