@@ -139,6 +139,12 @@ class Scene:
         return float(np.linalg.norm(np.ptp(self.vertices, axis=0)))
 
     @cached_property
+    def lift_m(self) -> float:
+        """How far off the surface its own shadow rays start: a third of the median edge."""
+        edges = self.vertices[self.faces[:, 1]] - self.vertices[self.faces[:, 0]]
+        return 0.3 * float(np.median(np.linalg.norm(edges, axis=1)))
+
+    @cached_property
     def face_albedo(self) -> NDArray[np.float32] | None:
         """(F, 3) linear colour of each face, or None if some mesh has colours at its vertices."""
         if any(m.vertex_colours is not None for m in self.meshes):
@@ -195,7 +201,7 @@ class Scene:
     def sky_share(
         self, points: NDArray[np.float32], normals: NDArray[np.float32], rays: int, reach_m: float
     ) -> NDArray[np.float32]:
-        start = points + normals * np.float32(2e-4 * self.size_m)
+        start = points + normals * np.float32(0.1 * self.lift_m)
         x, y = _tangents(normals)
         turn = (np.arange(len(points), dtype=np.float32) * np.float32(2.3999632)) % np.float32(2 * np.pi)
         free = np.zeros(len(points), dtype=np.float32)

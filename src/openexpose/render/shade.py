@@ -186,7 +186,7 @@ def _lit_share(scene: Scene, surface: Surface, d: NDArray[np.float32]) -> NDArra
     A light of about 10 degrees: eight rays in a cone around its direction.
     """
     used, inverse = np.unique(scene.faces[surface.face], return_inverse=True)
-    points = scene.vertices[used] + scene.normals[used] * np.float32(2e-3 * scene.size_m)
+    points = scene.vertices[used] + scene.normals[used] * np.float32(scene.lift_m)
     x = _unit(np.cross(d, [0.31, 0.87, 0.38] if abs(d[1]) < 0.8 else [1.0, 0.0, 0.0]))
     y = np.cross(d, x)
     free = np.zeros(len(used), dtype=np.float32)
