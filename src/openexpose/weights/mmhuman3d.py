@@ -101,8 +101,8 @@ def check_index_buffers(tensors: Mapping[str, Tensor], head: str, codec: CodecTa
         first, end = ranges.get(found["block"], (0, 0))
         if value.numel() != end - first or value.flatten().tolist() != list(range(first, end)):
             raise WeightsError(
-                f"{source}: {key} does not select the numbers [{first}, {end}) of the parameter vector, as our networks "
-                "do. The file is of a changed model; it would give plausible but wrong bodies."
+                f"{source}: {key} does not select the numbers [{first}, {end}) of the parameter vector, as our "
+                "networks do. The file is of a changed model; it would give plausible but wrong bodies."
             )
 
 
