@@ -39,13 +39,13 @@ def total(
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
     """The weighted sum to minimise, and each weighted loss by name.
 
-    share: mean over all processes of the vector of divisors. With it, the mean of the processes' losses (and, under DDP,
-           of their gradients) is exactly that of one process with the whole batch, whoever holds which labels.
+    share: mean over all processes of the vector of divisors. With it, the mean of the processes' losses (and, under
+           DDP, of their gradients) is exactly that of one process with the whole batch, whoever holds which labels.
     Raises ConfigError if a term has no weight, or a weight names no term.
     """
     if set(terms) != set(weights):
         raise ConfigError(
-            f"losses and weights differ: {sorted(set(terms) ^ set(weights))}. Give every loss that is computed a weight."
+            f"losses and weights differ: {sorted(set(terms) ^ set(weights))}. Give every computed loss a weight."
         )
     over = share(torch.stack([term.over for term in terms.values()]))
     parts = {name: weights[name] * term.summed / (over[i] + EPSILON) for i, (name, term) in enumerate(terms.items())}
@@ -53,7 +53,7 @@ def total(
 
 
 def keypoints2d(
-    points_pm1: Float[Tensor, "B K 2"],
+    points_u: Float[Tensor, "B K 2"],
     target_px: Float[Tensor, "B K 3"],
     weight: Float[Tensor, " B"],
     *,
@@ -61,10 +61,10 @@ def keypoints2d(
 ) -> Term:
     """L1 distance of projected keypoints, summed over a person's points, per labelled person.
 
-    points_pm1: projections in [-1, 1] over the crop.   target_px: x, y in crop pixels (0 .. crop_px - 1), confidence.
+    points_u: projections in [-1, 1] over the crop.   target_px: x, y in crop pixels (0 .. crop_px - 1), confidence.
     """
-    target_pm1 = 2 * target_px[..., :2] / (crop_px - 1) - 1
-    distance = (points_pm1 - target_pm1).abs().sum(dim=-1)
+    target_u = 2 * target_px[..., :2] / (crop_px - 1) - 1
+    distance = (points_u - target_u).abs().sum(dim=-1)
     return Term((weight[:, None] * target_px[..., 2] * distance).sum(), people(weight))
 
 
@@ -135,7 +135,7 @@ def betas_prior(estimate: Float[Tensor, "B S"], *, margin: float = 3.0, norm: Li
 
 
 def keypoints_in_part_crop(
-    points_pm1: Float[Tensor, "B K 2"],
+    points_u: Float[Tensor, "B K 2"],
     target_px: Float[Tensor, "B K 3"],
     weight: Float[Tensor, " B"],
     *,
@@ -145,10 +145,10 @@ def keypoints_in_part_crop(
 ) -> Term:
     """L1 distance of keypoints in units of a part crop's side, summed per labelled person.
 
-    points_pm1, target_px: as in `keypoints2d`, in the *body* crop.   T_photo_crop: body crop -> photo, pixels.
+    points_u, target_px: as in `keypoints2d`, in the *body* crop.   T_photo_crop: body crop -> photo, pixels.
     side_px: side of the part's square crop in photo pixels. The crop's position cancels in the difference.
     """
-    estimate_px = (points_pm1 + 1) / 2 * (crop_px - 1)
+    estimate_px = (points_u + 1) / 2 * (crop_px - 1)
     apart_photo_px = (estimate_px - target_px[..., :2]) @ T_photo_crop[:, :2, :2].mT
     distance = apart_photo_px.abs().sum(dim=-1) / side_px[:, None]
     return Term((weight[:, None] * target_px[..., 2] * distance).sum(), people(weight))
