@@ -26,7 +26,8 @@ LAYERS = [
 LAYER = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 
 BANNED_PACKAGES = {
-    "smplx", "chumpy", "mmcv", "mmcv-full", "pytorch3d", "detectron2", "pyrender", "nvdiffrast", "ultralytics", "albumentationsx",
+    "smplx", "chumpy", "mmcv", "mmcv-full", "pytorch3d", "detectron2", "pyrender", "nvdiffrast", "ultralytics",
+    "albumentationsx",
 }  # fmt: skip
 BANNED_VERSIONS = {("lightning", "2.6.2"), ("lightning", "2.6.3")}
 BANNED_CALLS = {"pickle.load", "pickle.loads", "eval", "exec", "os.system", "np.random.seed", "torch.manual_seed"}
@@ -184,7 +185,9 @@ def test_architecture_names_files_that_exist() -> None:
         assert (ROOT / name).exists(), f"ARCHITECTURE.md names {name}, which does not exist"
 
 
-@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "NOTICE", "LICENSE", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "NOTICE", "LICENSE", "CONTRIBUTING.md"]
+)
 def test_project_papers_exist(name: str) -> None:
     assert (ROOT / name).stat().st_size > 100
 

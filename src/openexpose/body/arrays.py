@@ -55,6 +55,6 @@ class ModelArrays:
     regions: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     """Named vertex ids: "left_hand", "right_hand", "head"; row order = vertex order of MANO / FLAME."""
     means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Mean axis-angle poses and hand PCA as the file has them: left_hand_mean (45,), left_hand_components (45, 45)..."""
+    """Mean axis-angle poses and hand PCA as in the file: left_hand_mean (45,), left_hand_components (45, 45), ..."""
     sha256: str = ""
     """Of the file's bytes, so that results can say which model made them."""

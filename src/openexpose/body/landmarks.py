@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from openexpose.body.arrays import ModelArrays
-from openexpose.body.skinning import Patch, Tree
+from openexpose.body.skinning import Tree
 from openexpose.errors import AssetError
 from openexpose.skeleton import Skeleton
 
 MANO_TO_FREIHAND = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
-"""FreiHAND's point k is entry MANO_TO_FREIHAND[k] of [16 joints | tips thumb, index, middle, ring, pinky] (spec 4.4)."""
+"""FreiHAND's point k is entry MANO_TO_FREIHAND[k] of [16 joints | tips thumb, index, middle, ring, pinky], spec 4.4."""
 
 _JOINTS = {"smplx": 55, "smpl": 24, "mano": 16, "flame": 5}
 _KEYPOINTS = {"smplx": 144, "smpl": 45, "mano": 21, "flame": 73}
@@ -77,42 +77,3 @@ def contour_rows(R_model_neck: Float[Tensor, "N 3 3"]) -> Int[Tensor, " N"]:
     yaw_deg = torch.rad2deg(torch.atan2(-R[:, 2, 0], torch.hypot(R[:, 0, 0], R[:, 1, 0])))
     theta = torch.round(torch.clamp(-yaw_deg, max=39)).long()
     return torch.where(theta >= 0, theta, (39 - theta).clamp(max=78))
-
-
-class Contour(nn.Module):
-    """The 17 jaw-contour points, which slide over the surface with the yaw of the head."""
-
-    corners: Tensor
-    bary: Tensor
-
-    def __init__(self, surface: Patch, corner_ids: Int[Tensor, "79 17 3"], bary: Float[Tensor, "79 17 3"], yaw_joint: int) -> None:
-        super().__init__()
-        self.yaw_joint = yaw_joint
-        ids, place = torch.unique(corner_ids.flatten(), return_inverse=True)
-        p = surface.take(ids)
-        U = p.size
-        self.all_features, self.feature_count = p.all_features, p.posedirs.shape[0]
-        rows = torch.cat([p.template.view(1, -1), p.shapedirs, p.posedirs]).view(-1, 3, U).permute(2, 1, 0)
-        self.register_buffer("rows", rows.reshape(U, -1).contiguous(), persistent=False)
-        self.register_buffer("weights", p.weights.T.contiguous(), persistent=False)
-        self.register_buffer("feature_ids", p.feature_ids, persistent=False)
-        self.register_buffer("corners", place.view(79, 51), persistent=False)
-        self.register_buffer("bary", bary, persistent=False)
-
-    rows: Tensor
-    weights: Tensor
-    feature_ids: Tensor
-
-    def forward(
-        self, coeffs: Float[Tensor, "N C"], features: Float[Tensor, "N F"], moves: Float[Tensor, "N 12 J"], R_model_joint: Float[Tensor, "N J 3 3"]
-    ) -> Float[Tensor, "N 17 3"]:
-        """Contour points before translation. Touches 51 vertices for each body."""
-        N = coeffs.shape[0]
-        row = contour_rows(R_model_joint[:, self.yaw_joint])
-        ids = self.corners[row]
-        used = features if self.all_features else features[:, self.feature_ids]
-        drive = torch.cat([torch.ones_like(coeffs[:, :1]), coeffs, used[:, : self.feature_count]], 1)
-        corrected = (self.rows[ids].view(N, 153, -1) @ drive[..., None]).view(N, 51, 3)
-        T = (self.weights[ids] @ moves.mT).view(N, 51, 3, 4)
-        posed = (T[..., :3] @ corrected[..., None])[..., 0] + T[..., 3]
-        return blend_faces(posed.view(N, 17, 3, 3), self.bary[row])

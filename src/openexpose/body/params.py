@@ -53,7 +53,7 @@ def join_pose(family: Family, blocks: Mapping[str, Float[Tensor, "*B _ 3 3"]]) -
 
 
 def split_pose(family: Family, R: Float[Tensor, "*B J 3 3"]) -> dict[str, Float[Tensor, "*B _ 3 3"]]:
-    """Named blocks of the rotations of all joints. Raises ShapeError if there are not as many joints as the family has."""
+    """Named blocks of the rotations of all joints. Raises ShapeError if the family has another number of joints."""
     layout = POSE_BLOCKS[family]
     counts = [count for _, count in layout]
     if R.shape[-3] != sum(counts):
@@ -64,7 +64,7 @@ def split_pose(family: Family, R: Float[Tensor, "*B J 3 3"]) -> dict[str, Float[
 def add_hand_mean(
     means: Mapping[str, Tensor], relative_rad: Float[Tensor, "*B 45"], side: str
 ) -> Float[Tensor, "*B 45"]:
-    """Absolute axis-angle hand pose from one stored relative to the model's mean hand (`flat_hand_mean=False`), radians.
+    """Absolute axis-angle hand pose (radians) from one relative to the model's mean hand (`flat_hand_mean=False`).
 
     means: `BodyModel.means`. side: "left" or "right". Raises ConfigError when the model file has no mean hand.
     """

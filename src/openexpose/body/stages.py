@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from openexpose.body.arrays import Family, ModelArrays
-from openexpose.body.landmarks import Contour, KeypointLayout, blend_faces, layout_of
+from openexpose.body.landmarks import KeypointLayout, blend_faces, contour_rows, layout_of
 from openexpose.body.skinning import Patch, Tree, forward_kinematics, pose_features, rest_to_posed
 from openexpose.errors import ConfigError, ShapeError
 
@@ -51,7 +51,9 @@ class BodyModel(nn.Module):
         self.means: Mapping[str, Tensor] = {k: torch.as_tensor(v, dtype=dtype) for k, v in arrays.means.items()}
 
         template = torch.as_tensor(arrays.v_template)
-        dirs = torch.cat([torch.as_tensor(arrays.shapedirs)[..., :betas], torch.as_tensor(arrays.exprdirs)[..., :expressions]], 2)
+        dirs = torch.cat(
+            [torch.as_tensor(arrays.shapedirs)[..., :betas], torch.as_tensor(arrays.exprdirs)[..., :expressions]], 2
+        )
         J_regressor = torch.as_tensor(arrays.J_regressor)
         for name, value in (
             ("faces", torch.as_tensor(arrays.faces)),
@@ -60,12 +62,11 @@ class BodyModel(nn.Module):
         ):
             self.register_buffer(name, value, persistent=False)
         self.surface = Patch(
-            template.T.to(dtype).contiguous(),
-            dirs.permute(2, 1, 0).flatten(1).to(dtype).contiguous(),
-            torch.as_tensor(arrays.posedirs, dtype=dtype).permute(2, 1, 0).flatten(1).contiguous(),
-            torch.as_tensor(arrays.weights.T, dtype=dtype).contiguous(),
+            template.to(dtype),
+            dirs.to(dtype),
+            torch.as_tensor(arrays.posedirs, dtype=dtype),
+            torch.as_tensor(arrays.weights, dtype=dtype),
             torch.as_tensor(arrays.pose_features),
-            all_features=arrays.posedirs.shape[2] == 9 * (self.num_joints - 1),
         )
         self.layout: KeypointLayout = layout_of(arrays, self.tree)
         self.landmarks = LandmarkPoints(self.surface, self.layout, arrays, dtype)
@@ -123,8 +124,8 @@ class Shaped:
         return torch.addmm(m.J_template.view(1, -1), self.coeffs, m.J_dirs).view(-1, m.num_joints, 3)
 
     @cached_property
-    def rest_surface(self) -> Float[Tensor, "N 3 V"]:
-        """Rest vertices in metres, coordinates first, batch flattened; computed when a mesh is first asked for."""
+    def rest_surface(self) -> Float[Tensor, "V 3 N"]:
+        """Rest vertices in metres, batch flattened and last; computed when a mesh is first asked for."""
         return self.model.surface.shape(self.coeffs)
 
     @property
@@ -135,7 +136,7 @@ class Shaped:
     @property
     def rest_vertices_m(self) -> Float[Tensor, "*B V 3"]:
         """Vertices at rest in metres."""
-        return self.rest_surface.mT.reshape(*self.lead, -1, 3)
+        return self.rest_surface.permute(2, 0, 1).reshape(*self.lead, -1, 3)
 
     def pose(
         self, R_parent_child: Float[Tensor, "*B J 3 3"] | None = None, root_m: Float[Tensor, "*B 3"] | None = None
@@ -154,7 +155,9 @@ class Shaped:
                 f"{m.label} takes rotations of shape (..., {J}, 3, 3), got {tuple(R_parent_child.shape)}; "
                 f"its joints are {', '.join(m.joint_names[:3])}, ..."
             )
-        lead = torch.broadcast_shapes(self.lead, R_parent_child.shape[:-3], root_m.shape[:-1] if root_m is not None else ())
+        lead = torch.broadcast_shapes(
+            self.lead, R_parent_child.shape[:-3], root_m.shape[:-1] if root_m is not None else ()
+        )
         N = lead.numel()
         R = R_parent_child.expand(*lead, J, 3, 3).reshape(N, J, 3, 3)
         root = None if root_m is None else root_m.expand(*lead, 3).reshape(N, 3)
@@ -179,14 +182,14 @@ class Posed:
     spread: Int[Tensor, " N"] | None
     """Which shaped body each row wears; None when row for row."""
 
-    def of_shape(self, value: Tensor) -> Tensor:
-        """A per-shape tensor, repeated to one row for each pose."""
-        return value if self.spread is None else value[self.spread]
+    def of_shape(self, value: Tensor, axis: int) -> Tensor:
+        """A per-shape tensor, repeated along `axis` to one entry for each pose."""
+        return value if self.spread is None else value.index_select(axis, self.spread)
 
     @cached_property
     def rest_joints(self) -> Float[Tensor, "N J 3"]:
         """Rest joints of each row."""
-        return self.of_shape(self.shaped.rest_joints)
+        return self.of_shape(self.shaped.rest_joints, 0)
 
     @cached_property
     def chain(self) -> tuple[Float[Tensor, "N J 3 3"], Float[Tensor, "N J 3"]]:
@@ -194,7 +197,7 @@ class Posed:
         return forward_kinematics(self.R, self.rest_joints, self.shaped.model.tree)
 
     @cached_property
-    def moves(self) -> Float[Tensor, "N 12 J"]:
+    def moves(self) -> Float[Tensor, "J 12 N"]:
         """Affines from rest to posed, one for each joint."""
         return rest_to_posed(*self.chain, self.rest_joints)
 
@@ -211,7 +214,7 @@ class Posed:
 
     def surface_points(self, patch: Patch) -> Float[Tensor, "N U 3"]:
         """Posed vertices of one patch, before translation."""
-        rest = self.of_shape(patch.shape(self.shaped.coeffs))
+        rest = self.of_shape(patch.shape(self.shaped.coeffs), 2)
         return patch.skin(patch.correct(rest, self.features), self.moves)
 
     @property
@@ -243,13 +246,13 @@ class Posed:
             raise ConfigError(f"{model.label} has no joint regressor {name!r} (it has: {known})")
         points = model.regressors[name](self)
         if self.root is not None:  # rows of a regressor need not sum to one exactly
-            points = points + self.root[:, None] * model.regressors[name].row_sums[:, None]
+            points = points + self.root[:, None] * model.regressors[name].get_buffer("row_sums")[:, None]
         return points.reshape(*self.lead, -1, 3)
 
     def skin(self) -> "Mesh":
         """The whole surface."""
         surface = self.shaped.model.surface
-        rest = self.of_shape(self.shaped.rest_surface)
+        rest = self.of_shape(self.shaped.rest_surface, 2)
         return Mesh(self, surface.skin(surface.correct(rest, self.features), self.moves))
 
 
@@ -284,39 +287,42 @@ class Mesh:
 
 
 class LandmarkPoints(nn.Module):
-    """All keypoints of a model from the vertices they touch."""
+    """All keypoints of a model, from the vertices they touch."""
 
-    static_faces: Tensor
-    static_bary: Tensor
     extra: Tensor
+    static_corners: Tensor
+    static_bary: Tensor
+    contour_corners: Tensor
+    contour_bary: Tensor
 
     def __init__(self, surface: Patch, layout: KeypointLayout, arrays: ModelArrays, dtype: torch.dtype) -> None:
         super().__init__()
-        self.order = layout.order
-        faces = torch.as_tensor(arrays.faces)
-        extra = torch.as_tensor(layout.extra_vertices)
-        static = torch.zeros(0, 3, dtype=torch.int64) if arrays.static_faces is None else faces[torch.as_tensor(arrays.static_faces)]
-        bary = torch.zeros(0, 3) if arrays.static_bary is None else torch.as_tensor(arrays.static_bary)
-        ids, place = torch.unique(torch.cat([extra, static.flatten()]), return_inverse=True)
+        self.order, self.yaw_joint = layout.order, layout.yaw_joint
+        corners = {"extra": torch.tensor(layout.extra_vertices, dtype=torch.int64)}
+        for name, faces, bary, shape in (
+            ("static", arrays.static_faces, arrays.static_bary, (0, 3)),
+            ("contour", arrays.dynamic_faces, arrays.dynamic_bary, (79, 0, 3)),
+        ):
+            there = faces is not None and bary is not None
+            corners[name] = torch.as_tensor(arrays.faces[faces]) if there else torch.zeros(shape, dtype=torch.int64)
+            weights = torch.as_tensor(bary, dtype=dtype) if there else torch.zeros(shape, dtype=dtype)
+            self.register_buffer(f"{name}_bary", weights, persistent=False)
+        ids, place = torch.unique(torch.cat([c.flatten() for c in corners.values()]), return_inverse=True)
         self.patch = surface.take(ids)
-        self.register_buffer("extra", place[: len(extra)], persistent=False)
-        self.register_buffer("static_faces", place[len(extra) :].view(-1, 3), persistent=False)
-        self.register_buffer("static_bary", bary.to(dtype), persistent=False)
-        self.contour = (
-            None
-            if arrays.dynamic_faces is None or arrays.dynamic_bary is None
-            else Contour(surface, faces[torch.as_tensor(arrays.dynamic_faces)], torch.as_tensor(arrays.dynamic_bary, dtype=dtype), layout.yaw_joint)
-        )
+        for (name, c), p in zip(corners.items(), place.split([c.numel() for c in corners.values()]), strict=True):
+            self.register_buffer(name if name == "extra" else f"{name}_corners", p.view(c.shape), persistent=False)
 
     def forward(self, posed: Posed) -> Float[Tensor, "N K 3"]:
         """Keypoints before translation."""
-        parts = [posed.chain[1]]
-        if self.patch.size:
-            points = posed.surface_points(self.patch)
-            parts += [points[:, self.extra], blend_faces(points[:, self.static_faces], self.static_bary)]
-        if self.contour is not None:
-            parts.append(self.contour(posed.of_shape(posed.shaped.coeffs), posed.features, posed.moves, posed.chain[0]))
-        out = torch.cat(parts, 1)
+        R_model_joint, joints = posed.chain
+        if not self.patch.size:
+            return joints
+        points = posed.surface_points(self.patch)
+        static = blend_faces(points[:, self.static_corners], self.static_bary)
+        row = contour_rows(R_model_joint[:, self.yaw_joint])
+        body = torch.arange(len(points), device=points.device)[:, None, None]
+        contour = blend_faces(points[body, self.contour_corners[row]], self.contour_bary[row])
+        out = torch.cat([joints, points[:, self.extra], static, contour], 1)
         return out if self.order is None else out[:, torch.tensor(self.order, device=out.device)]
 
 
