@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from golden_assets import golden_assets, golden_set
-from nets import golden
 from torch import Tensor, nn
 
+from nets import golden
 from openexpose.body import BodyModel, load_model
 from openexpose.geometry.camera import weak_project
 from openexpose.geometry.rotations import axis_angle_to_matrix

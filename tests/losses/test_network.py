@@ -1,7 +1,5 @@
 """Which terms are computed from which labels; batches with different labels; refusals."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -9,6 +7,7 @@ import torch
 from openexpose.errors import ConfigError, DataError
 from openexpose.geometry.rotations import axis_angle_to_matrix
 from openexpose.losses.network import NetworkLoss, PartCrop, Target
+from openexpose.nets.params import BodyParams
 from openexpose.skeleton import Skeleton
 
 NAMES = Skeleton.read("smplx").names
@@ -49,7 +48,7 @@ def compute(case, weights, rows=slice(None)):
     params, points_m, points_u, values, parts = case
     targets = {k: Target(v[rows], weights[k][rows]) for k, v in values.items()}
     part_crops = {k: PartCrop(c.T_photo_crop[rows], c.side_px[rows]) for k, c in parts.items()}
-    estimate = SimpleNamespace(**{k: v[rows] for k, v in params.items()})
+    estimate = BodyParams(**{k: v[rows] for k, v in params.items()})
     return NetworkLoss(NAMES, ALL, crop_px=256)(estimate, points_m[rows], points_u[rows], targets, part_crops)
 
 
@@ -79,7 +78,7 @@ def test_hands_nobody_saw_do_not_count(case):
 
 def test_what_is_missing_is_named(case):
     params, points_m, points_u, values, _ = case
-    estimate = SimpleNamespace(**params)
+    estimate = BodyParams(**params)
     targets = {k: Target(v, torch.ones(B)) for k, v in values.items()}
     loss_of = NetworkLoss(NAMES, ("keypoints2d", "head_crop"), crop_px=256)
     with pytest.raises(DataError, match="crop of the head"):

@@ -1,7 +1,7 @@
 """The losses of one network (body, hand, head) or of the merged whole: which terms, from which answers and labels."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from openexpose.errors import ConfigError, DataError
 from openexpose.losses import terms
 from openexpose.losses.terms import Term
+from openexpose.nets.params import BodyParams, HandParams, HeadParams
 from openexpose.skeleton import Part, part_of
 
 Name = Literal[
@@ -51,11 +52,7 @@ class PartCrop(NamedTuple):
     """Side of the part's square in the photo."""
 
 
-class Params(Protocol):
-    """Named params of any network; rotations as matrices, those of a single joint without a joint axis."""
-
-    @property
-    def betas(self) -> Tensor: ...
+Params = BodyParams | HandParams | HeadParams
 
 
 class NetworkLoss(nn.Module):
