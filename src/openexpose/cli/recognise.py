@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
 
 from openexpose.assets import Entry, locate
 from openexpose.body.arrays import ModelArrays
-from openexpose.body.files import LAYOUTS, read_model
+from openexpose.body.distributed import LAYOUTS
+from openexpose.body.files import read_model
 from openexpose.body.side_files import read_embedding, read_means, read_regressor, read_shape_mean, read_vertex_ids
 from openexpose.errors import AssetError
 from openexpose.readers import Npz
@@ -45,9 +47,8 @@ def examine(entry: Entry, root: Path) -> Finding:
     """Look an entry up under `root` and tell what is in it; a damaged or mistaken file is a finding, not an error."""
     path = locate(entry, root)
     if path is None:
-        return Finding(
-            entry, "missing", f"get it from {entry.source.title}: {entry.source.url} ({entry.source.licence})"
-        )
+        source = entry.source
+        return Finding(entry, "missing", f"get it from {source.title}: {source.url} ({source.licence})")
     kind, *details = entry.kind.split()
     try:
         return Finding(entry, "found", _KINDS[kind](path, details), path)
@@ -77,11 +78,10 @@ def describe_model(arrays: ModelArrays) -> str:
 def _body(path: Path, details: list[str]) -> str:
     family, variant = details
     arrays = read_model(path)
-    title = LAYOUTS[arrays.family].title
     wanted = next(x.title for f, x in LAYOUTS.items() if f == family)
     got = arrays.label.split()[-1] if arrays.family == "mano" else arrays.gender
     if arrays.family != family or got not in (variant, "unknown"):
-        raise _WrongError(f"{describe_model(arrays)}; expected {wanted} {variant}" if title else "")
+        raise _WrongError(f"{describe_model(arrays)}; expected {wanted} {variant}")
     return describe_model(arrays)
 
 
@@ -118,9 +118,8 @@ def _embedding(path: Path, details: list[str]) -> str:
 
 def _store(path: Path, details: list[str]) -> str:
     with Npz(path) as z:
-        rows = {
-            key: z.header(key).shape for key in ("bbox_xywh", "image_path", "keypoints2d", "keypoints3d") if key in z
-        }
+        counted = ("bbox_xywh", "image_path", "keypoints2d", "keypoints3d")
+        rows = {key: z.header(key).shape for key in counted if key in z}
         if "image_path" not in rows or not rows["image_path"]:
             raise _WrongError(f"arrays {', '.join(z.keys()[:6])}; expected a HumanData store with image_path")
         n = rows["image_path"][0]
@@ -206,6 +205,12 @@ _KINDS: Final[Mapping[str, Callable[[Path, list[str]], str]]] = MappingProxyType
 })  # fmt: skip
 
 
-def value_range(values: "np.ndarray") -> str:  # type: ignore[type-arg]
+def value_range(values: NDArray[Any]) -> str:
     """Smallest and largest entry, for people."""
     return f"{values.min():.4g} .. {values.max():.4g}" if values.size else "empty"
+
+
+def wide_console() -> Console:
+    """A console as wide as the terminal, or 160 columns where there is none, so that paths stay in one piece."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
