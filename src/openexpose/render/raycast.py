@@ -95,7 +95,7 @@ def render_scene(scene: Scene, camera: Camera, *, look: Look = Look()) -> Render
     if rows.start < rows.stop and columns.start < columns.stop:
         c, r = np.meshgrid(np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop))
         shape = c.shape
-        pixels = np.stack([c.ravel(), r.ravel()], axis=-1)
+        pixels = np.stack([c.ravel(), r.ravel()], axis=-1).astype(np.float64)
         hits, surface, hit = _seen(scene, camera, pixels)
         frame.keep(scene, (rows, columns), shape, hits, surface, hit)
         openness = scene.openness(look.occlusion_rays, look.occlusion_reach_m) if look.occlusion_rays else None
@@ -232,7 +232,7 @@ def _busy(frame: _Frame, window: tuple[slice, slice]) -> NDArray[np.bool_]:
     return busy
 
 
-def _spread(pixels: NDArray[np.integer], side: int) -> NDArray[np.float64]:
+def _spread(pixels: NDArray[np.floating], side: int) -> NDArray[np.float64]:
     """A side x side grid of positions inside each pixel."""
     steps = (np.arange(side) + 0.5) / side - 0.5
     grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)

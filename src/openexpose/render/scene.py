@@ -6,7 +6,6 @@ Everything here is headless and CPU-only: embreex (Intel's Embree) answers the r
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
@@ -124,7 +123,7 @@ class Scene:
         self._geometry = TriangleMesh(self._embree, self.vertices, self.faces)
 
     @classmethod
-    def of(cls, *meshes: Mesh) -> Self:
+    def of(cls, *meshes: Mesh) -> "Scene":
         """A scene of the given meshes."""
         return cls(meshes)
 
