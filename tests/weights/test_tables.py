@@ -39,7 +39,7 @@ def test_the_summary_counts_and_gives_reasons():
         foreign(net__hidden__0__weight=torch.empty(0), net__dead__a=torch.empty(0), x=torch.empty(0)), WANTED, TABLE
     )
     assert m.summary() == (
-        "toy layout: 1 tensors used; 3 dropped (1 never run, 1 outside the networks, 1 second copies, equal); "
+        "toy layout: 1 tensors used; 3 dropped (1 never run, 1 outside the networks, 1 second copies); "
         "1 batch norm counters set to 0; 0 missing"
     )
 

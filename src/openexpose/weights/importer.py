@@ -16,6 +16,7 @@ from openexpose.readers import sha256_of
 from openexpose.weights import mmhuman3d, official
 from openexpose.weights.mmhuman3d import Parts
 from openexpose.weights.native import CodecTable, Header, Provenance, Storage, save_weights
+from openexpose.weights.starts import is_bare
 from openexpose.weights.tables import Match, Table, match_keys, take
 from openexpose.weights.torchfile import open_torch_file
 
@@ -56,7 +57,7 @@ def recognise(tensors: Mapping[str, Tensor], source: str) -> Layout:
     if part := sizes.get(size):
         parts = mmhuman3d.single(part)
         return Layout(f"expose-{part}", parts, mmhuman3d.table(parts, f"mmhuman3d {part} model"))
-    if "conv1.weight" in tensors or "backbone.conv1.weight" in tensors:
+    if is_bare(tensors):
         raise WeightsError(
             f"{source} is a backbone without a regressor (an ImageNet start): training reads it as it is, "
             "there is nothing to import."

@@ -25,9 +25,9 @@ WHOLE: Parts = {
 }
 LEAF = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 DEAD_STAGE4 = rf"stage4\.\d\.(branches\.[0-3]\.[0-3]\.(conv|bn)[12]|fuse_layers\.[0-3]\.[0-3](\.\d){{1,2}})\.{LEAF}"
-NEVER_RUN = "of layers that are built but never run"
-IN_MODEL_FILE = "of the licensed body model, which your model file brings"
-INDEX = "index buffers, equal to our codec"
+NEVER_RUN = "of layers that never run"
+IN_MODEL_FILE = "of the licensed body model"
+INDEX = "index buffers equal to our codec"
 CLASSIFIER = "of the classifier"
 BLOCKS = r"(?P<block>global_orient|body_pose|left_hand_pose|right_hand_pose|jaw_pose|shape|expression|camera)"
 """Blocks of parameter vectors, as the reference names its index buffers."""

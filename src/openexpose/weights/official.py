@@ -15,7 +15,7 @@ PARTS: Parts = {
     "head": ("smplx.head_predictor.backbone.", "smplx.head_predictor.", "head."),
 }
 LAYOUT = "original release"
-EMBEDDED = "of the licensed body models inside the release"
+EMBEDDED = "of the licensed body models"
 
 
 def table() -> Table:
@@ -29,7 +29,7 @@ def table() -> Table:
         Drop(r"smplx\.body_model\..+", EMBEDDED),
         Drop(r"smplx\.(hand_predictor\.hand_model|head_predictor\.head_model)\..+", EMBEDDED),
         Drop(rf"smplx\.((hand|head)_predictor\.)?{BLOCKS}_idxs", INDEX),
-        Drop(r"smplx\.((hand|head)_predictor\.)?\w+_decoder\.\w+", "means that mean_param holds too"),
+        Drop(r"smplx\.((hand|head)_predictor\.)?\w+_decoder\.\w+", "decoder means, which mean_param holds too"),
     ]
     networks = tuple(p for backbone, predictor, _ in PARTS.values() for p in (backbone, f"{predictor}regressor."))
     return Table(LAYOUT, tuple(renames), tuple(drops), networks)

@@ -82,7 +82,7 @@ class Match:
         parts = [f"{len(self.used)} tensors used"]
         drops = {reason: len(keys) for reason, keys in self.dropped.items()}
         if self.copies:
-            drops["second copies, equal"] = len(self.copies)
+            drops["second copies"] = len(self.copies)
         if self.strangers:
             drops["outside the networks"] = len(self.strangers)
         if drops:
