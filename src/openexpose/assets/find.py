@@ -26,21 +26,23 @@ def entry_of(name: str) -> Entry:
     raise AssetError(f"{name!r} is no file of the data tree. `openexpose doctor` lists the names.")
 
 
-def locate(entry: Entry, root: Path) -> Path | None:
-    """Where under `root` the entry lies, under whichever of its names, or None."""
+def locate(entry: Entry, root: Path, *, first: str = "") -> Path | None:
+    """Where under `root` the entry lies, or None; of several names those ending in `first` win."""
     wanted = Path.is_dir if entry.kind == "folder" else Path.is_file
-    return next((p for p in (root / name for name in (entry.path, *entry.also)) if wanted(p)), None)
+    names = sorted((entry.path, *entry.also), key=lambda p: not f"/{p}".endswith(f"/{first}"))
+    return next((p for p in (root / name for name in names) if wanted(p)), None)
 
 
 def find(name: str, root: Path | None = None) -> Path:
     """The path of a file or folder of the data tree, e.g. find("mano/MANO_RIGHT.pkl") or find("SMPLX_NEUTRAL.npz").
 
-    root: the tree, default `data_root()`. Any name under which the file is really found will do, and any is found.
+    root: the tree, default `data_root()`. Any name under which the file is really found will do; any is found,
+    the one asked for first.
     Raises AssetError saying where it was looked for, where to get it, and how to point to another folder.
     """
     entry = entry_of(name)
     root = data_root() if root is None else root
-    found = locate(entry, root)
+    found = locate(entry, root, first=name)
     if found is not None:
         return found
     looked = "\n".join(f"  {root / p}" for p in (entry.path, *entry.also))

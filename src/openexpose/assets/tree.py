@@ -24,7 +24,9 @@ class Entry:
     what: str
     """One line for people."""
     kind: str
-    """What `doctor` expects inside: "body smplx neutral", "regressor 14x10475", "store", "checkpoint hand", "folder"..."""
+    """What `doctor` expects inside: "body smplx neutral", "regressor 14x10475", "store", "checkpoint hand", "folder".
+
+    See `cli.recognise`, which knows each kind."""
     source: Source
     commands: tuple[str, ...]
     """The commands that cannot run without it."""

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,14 @@ _HEADER = re.compile(
 )
 
 
+class ByteSource(Protocol):
+    """A file open for reading, or a member of an archive."""
+
+    def read(self, n: int, /) -> bytes:
+        """At most `n` bytes; none at the end."""
+        ...
+
+
 @dataclass(frozen=True)
 class NpyHeader:
     """What an array file says about itself."""
@@ -39,7 +47,7 @@ class NpyHeader:
         return prod(self.shape) * self.dtype.itemsize
 
 
-def read_header(f: BinaryIO) -> NpyHeader:
+def read_header(f: ByteSource) -> NpyHeader:
     """The header of an array file, `f` left behind it; UnreadableError unless it describes a plain array."""
     start = f.read(8)
     if len(start) < 8 or start[:6] != MAGIC:
@@ -63,7 +71,7 @@ def read_header(f: BinaryIO) -> NpyHeader:
     return NpyHeader(plain_dtype(match[1]), check_shape(shape), match[2] == "True", 8 + width + length)
 
 
-def read_values(f: BinaryIO, header: NpyHeader, n_bytes: int, where: str) -> NDArray[Any]:
+def read_values(f: ByteSource, header: NpyHeader, n_bytes: int, where: str) -> NDArray[Any]:
     """The array of which `n_bytes` follow in `f`: a fresh, aligned array, or objects through the safe unpickler."""
     if header.dtype.hasobject:
         return _object_values(f, header, n_bytes, where)
@@ -113,14 +121,14 @@ def peek_npy(path: Path) -> NpyHeader:
     return header
 
 
-def _exactly(f: BinaryIO, n: int) -> bytes:
+def _exactly(f: ByteSource, n: int) -> bytes:
     data = f.read(n)
     if len(data) != n:
         raise UnreadableError("the file ends within its header")
     return data
 
 
-def _object_values(f: BinaryIO, header: NpyHeader, n_bytes: int, where: str) -> NDArray[Any]:
+def _object_values(f: ByteSource, header: NpyHeader, n_bytes: int, where: str) -> NDArray[Any]:
     if n_bytes > MAX_OBJECT_BYTES:
         raise UnreadableError(f"objects of {n_bytes:,} bytes; at most {MAX_OBJECT_BYTES:,} are read")
     value = parse_pickle(_exactly(f, n_bytes), where)

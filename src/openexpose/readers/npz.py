@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from openexpose.errors import DataError
 from openexpose.readers.files import write_atomically
 from openexpose.readers.limits import MAX_FILE_BYTES, UnreadableError, blame, check_file
-from openexpose.readers.npy import NpyHeader, read_header, read_values
+from openexpose.readers.npy import ByteSource, NpyHeader, read_header, read_values
 
 MAX_MEMBERS = 100_000
 MAX_INFLATION = 1040
@@ -49,7 +49,7 @@ class Npz:
             self._zip.close()
             raise blame(self.path, e) from e
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Npz":
         """The archive itself."""
         return self
 
@@ -85,7 +85,7 @@ class Npz:
             info = self._info(key)
             with self._zip.open(info) as f:
                 header = _checked_header(f, info)
-                values = read_values(cast(Any, f), header, info.file_size - header.data_offset, where)
+                values = read_values(f, header, info.file_size - header.data_offset, where)
                 if f.read(1):  # also makes zipfile compare the checksum
                     raise UnreadableError("bytes follow the values")
                 return values
@@ -161,8 +161,8 @@ def _key(info: zipfile.ZipInfo) -> str:
     return info.filename.removesuffix(".npy")
 
 
-def _checked_header(f: IO[bytes], info: zipfile.ZipInfo) -> NpyHeader:
-    header = read_header(cast(Any, f))
+def _checked_header(f: ByteSource, info: zipfile.ZipInfo) -> NpyHeader:
+    header = read_header(f)
     if not header.dtype.hasobject and header.data_offset + header.n_bytes != info.file_size:
         raise UnreadableError(
             f"the header claims {header.n_bytes:,} bytes (shape {header.shape}), "
