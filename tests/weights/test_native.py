@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from openexpose.errors import WeightsError
+from openexpose.nets.config import GateConfig, expose, lite, only
+from openexpose.weights.importer import header_of
 from openexpose.weights.native import (
     Header,
     Provenance,
@@ -75,8 +77,6 @@ def test_the_header_is_read_without_tensors(tmp_path):
     save_weights(net().state_dict(), path, HEADER)
     found = read_header(path)
     assert found.header == HEADER and found.shapes["0.weight"] == (80, 64) and found.n_bytes == path.stat().st_size
-    config, state = load_checkpointed(path, "toy")
-    assert config == HEADER.config and set(state) == set(found.shapes)
 
 
 def test_the_wrong_preset_is_refused_by_name(tmp_path):
@@ -84,6 +84,22 @@ def test_the_wrong_preset_is_refused_by_name(tmp_path):
     save_weights(net().state_dict(), path, HEADER)
     with pytest.raises(WeightsError, match="'toy', not 'expose'"):
         load_checkpointed(path, "expose")
+
+
+def test_the_configuration_comes_back_as_it_was(tmp_path):
+    path, state = tmp_path / "w.safetensors", net().state_dict()
+    for config in (expose(), replace(lite(), gate=GateConfig(min_seen=0.5)), only("hand", expose())):
+        save_weights(state, path, header_of(config, HEADER.provenance))
+        got, tensors = load_checkpointed(path, config.name)
+        assert got == config and set(tensors) == set(state)
+
+
+@pytest.mark.parametrize("change", [{"colour": 1}, {"body": {"width": 3}}, {"zoom": {"hand_scale": 0.1}}, {"hand": 4}])
+def test_a_configuration_of_another_version_is_refused(tmp_path, change):
+    path, config = tmp_path / "w.safetensors", header_of(expose(), HEADER.provenance)
+    save_weights(net().state_dict(), path, replace(config, config={**config.config, **change}))
+    with pytest.raises(WeightsError, match="not of this version"):
+        load_checkpointed(path)
 
 
 @pytest.mark.parametrize(
