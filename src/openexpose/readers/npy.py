@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ _HEADER = re.compile(
 )
 
 
+@runtime_checkable
 class ByteSource(Protocol):
     """A file open for reading, or a member of an archive."""
 
