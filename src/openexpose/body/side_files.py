@@ -49,7 +49,7 @@ def integers(path: Path, key: str, value: Any, shape: tuple[int | None, ...], en
         raise wrong(path, f"{key} has shape {value.shape}", _shape_text(shape))
     if value.size and not (0 <= value.min() <= value.max() < end):
         raise wrong(path, f"{key} has entries outside 0..{end - 1}", "indices within the model")
-    out = np.ascontiguousarray(value, dtype=np.int64)
+    out = np.array(value, np.int64, order="C")
     if value.dtype.kind == "f" and not np.array_equal(out, value):
         raise wrong(path, f"{key} has broken numbers", "whole indices")
     return out
