@@ -98,7 +98,7 @@ def _show(config: Show, console: Console) -> int:
 def _show_bare(facts: dict[str, Any], tensors: Mapping[str, Tensor], config: Show, console: Console) -> int:
     facts |= {
         "layout": "bare backbone: a start for training, which reads it as it is",
-        "numbers": sum(t.numel() for t in tensors.values()),
+        "parameters and buffers": sum(t.numel() for t in tensors.values()),
     }
     if config.json:
         console.print_json(jsonlib.dumps(facts))
@@ -156,7 +156,8 @@ def parameter_counts(found: WeightFile) -> dict[str, int]:
 def _print_facts(facts: Mapping[str, Any], console: Console) -> None:
     width = max(len(k) for k in facts)
     for name, value in facts.items():
-        console.print(f"[bold]{escape(name):<{width}}[/]  {escape(str(value))}")
+        text = f"{value:,}" if isinstance(value, int) else str(value)
+        console.print(f"[bold]{escape(name):<{width}}[/]  {escape(text)}")
 
 
 def _print_match(match: Match, console: Console) -> None:

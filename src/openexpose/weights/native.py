@@ -208,7 +208,7 @@ def _parse(path: Path, text: str | None) -> Header:
         raise WeightsError(f"{path}: its {METADATA_KEY!r} metadata is damaged ({e!r:.80}); make the file again.") from e
 
 
-def _table(rows: list[tuple[str, int, int]]) -> CodecTable:
+def _table(rows: list[list[Any]]) -> CodecTable:
     return tuple((_text(name), int(first), int(end)) for name, first, end in rows)
 
 
