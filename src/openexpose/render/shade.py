@@ -29,9 +29,9 @@ class Lighting:
     """All light of a picture. Directions are in camera axes (x right, y down, z away) or world axes."""
 
     lights: tuple[Light, ...]
-    sky: Vector = (0.30, 0.31, 0.34)
+    sky: Vector = (0.37, 0.38, 0.41)
     """Ambient light from above, linear RGB."""
-    ground: Vector = (0.20, 0.18, 0.17)
+    ground: Vector = (0.21, 0.19, 0.18)
     """Ambient light from below."""
     up: Vector = (0.0, -1.0, 0.0)
     frame: Literal["camera", "world"] = "camera"
@@ -44,9 +44,9 @@ class Lighting:
 
 STUDIO = Lighting(
     lights=(
-        Light(towards=(-0.55, -0.65, -0.75), colour=(0.92, 0.88, 0.82), casts_shadow=True),
-        Light(towards=(0.90, -0.10, -0.60), colour=(0.20, 0.23, 0.28)),
-        Light(towards=(0.55, -0.55, 0.85), colour=(0.50, 0.52, 0.56)),
+        Light(towards=(-0.55, -0.65, -0.75), colour=(1.10, 1.06, 1.00), casts_shadow=True),
+        Light(towards=(0.90, -0.10, -0.60), colour=(0.22, 0.25, 0.30)),
+        Light(towards=(0.55, -0.55, 0.85), colour=(0.55, 0.57, 0.62)),
     )
 )
 """Three-point light fixed to the camera: warm key from upper left, cool fill, rim from behind."""

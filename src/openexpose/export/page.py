@@ -1,0 +1,247 @@
+"""One self-contained HTML page: pictures, a 3D viewer, tables, comparisons, downloads.
+
+The page opens from a file, asks nothing of any network (its content security policy forbids it), and shows a still
+picture where a browser has no WebGL. All text is escaped.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Protocol
+
+from openexpose.errors import DataError
+from openexpose.export.files import write_whole
+from openexpose.export.picture import Picture
+from openexpose.export.viewer import ViewerMesh, viewer_data
+
+
+class Section(Protocol):
+    """Anything with a title and HTML below it."""
+
+    @property
+    def title(self) -> str:
+        """Heading; empty for none."""
+        ...
+
+    @property
+    def lead(self) -> str:
+        """A sentence below the heading; empty for none."""
+        ...
+
+    def body(self) -> str:
+        """HTML, escaped."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures in a grid; a click enlarges one."""
+
+    title: str
+    pictures: Sequence[Picture]
+    lead: str = ""
+    wide: bool = False
+    """Large cells, for contact sheets."""
+
+    def body(self) -> str:
+        """HTML, escaped."""
+        cells = [
+            f'<figure class="card"><button class="enlarge" type="button" aria-label="Enlarge: {escape(p.alt)}">'
+            f"{_img(p)}</button>{f'<figcaption>{escape(p.caption)}</figcaption>' if p.caption else ''}</figure>"
+            for p in self.pictures
+        ]
+        return f'<div class="gallery{" wide" if self.wide else ""}">{"".join(cells)}</div>'
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Meshes to turn around; one is shown, the others are in a list."""
+
+    title: str
+    meshes: Sequence[ViewerMesh]
+    lead: str = ""
+    poster: Picture | None = None
+    """Shown where WebGL or JavaScript is missing."""
+
+    def body(self) -> str:
+        """HTML, escaped."""
+        if not self.meshes:
+            raise DataError(f"viewer {self.title!r} has no meshes")
+        chips = "".join(f'<button class="chip" type="button">{escape(m.name)}</button>' for m in self.meshes)
+        poster = "" if self.poster is None else _img(self.poster)
+        return (
+            '<div class="viewer card"><div class="stage">'
+            f'<canvas tabindex="0" aria-label="3D view of {escape(self.title)}: drag to turn"></canvas>'
+            '<div class="tools"><button class="tool do-spin" type="button" aria-pressed="false">Spin</button>'
+            '<button class="tool do-reset" type="button">Reset</button></div>'
+            '<p class="hint">Drag to turn · shift-drag to move · click, then scroll to zoom</p>'
+            f'<div class="viewer-fallback" hidden>{poster}<p class="viewer-why"></p></div>'
+            f'<noscript><div class="viewer-fallback">{poster}<p>The 3D view needs JavaScript.</p></div></noscript>'
+            f'</div><div class="side"><div class="chips">{chips}</div><p class="viewer-note"></p></div>'
+            f'<script type="application/json">{viewer_data(self.meshes)}</script></div>'
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts and numbers; numbers stand on the right."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | int | float]]
+    lead: str = ""
+
+    def body(self) -> str:
+        """HTML, escaped."""
+        wrong = [k for k, row in enumerate(self.rows) if len(row) != len(self.columns)]
+        if wrong:
+            raise DataError(f"table {self.title!r}: row {wrong[0]} has not {len(self.columns)} cells")
+        numeric = [
+            bool(self.rows) and all(not isinstance(r[k], str) for r in self.rows) for k in range(len(self.columns))
+        ]
+        kind = [' class="number"' if n else "" for n in numeric]
+        head = "".join(f"<th{k}>{escape(c)}</th>" for c, k in zip(self.columns, kind, strict=True))
+        rows = "".join(
+            "<tr>" + "".join(f"<td{k}>{_cell(c)}</td>" for c, k in zip(row, kind, strict=True)) + "</tr>"
+            for row in self.rows
+        )
+        return f'<div class="card scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+@dataclass(frozen=True)
+class Text:
+    """Paragraphs of plain text."""
+
+    title: str
+    paragraphs: Sequence[str]
+    lead: str = ""
+
+    def body(self) -> str:
+        """HTML, escaped."""
+        return f'<div class="text">{"".join(f"<p>{escape(p)}</p>" for p in self.paragraphs)}</div>'
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """Two pictures of one size, with a line to drag between them."""
+
+    title: str
+    before: Picture
+    after: Picture
+    lead: str = ""
+    names: tuple[str, str] = ("photo", "prediction")
+
+    def body(self) -> str:
+        """HTML, escaped."""
+        sizes = [(p.width_px, p.height_px) for p in (self.before, self.after)]
+        if sizes[0] != sizes[1]:
+            raise DataError(f"comparison {self.title!r}: pictures of {sizes[0]} and {sizes[1]} pixels")
+        left, right = (escape(n) for n in self.names)
+        caption = self.after.caption or self.before.caption
+        return (
+            f'<figure class="compare card"><div class="pair">{_img(self.before)}{_img(self.after, " class=after")}'
+            f'<span class="tag left">{left}</span><span class="tag right">{right}</span>'
+            f'<input type="range" min="0" max="100" value="50" aria-label="{left} to {right}"></div>'
+            f"{f'<figcaption>{escape(caption)}</figcaption>' if caption else ''}</figure>"
+        )
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file inside the page."""
+
+    file_name: str
+    data: bytes
+    media_type: str = "application/octet-stream"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Downloads:
+    """Files that the page carries."""
+
+    title: str
+    items: Sequence[Download]
+    lead: str = ""
+
+    def body(self) -> str:
+        """HTML, escaped."""
+        links = [
+            f'<li><a class="card" download="{escape(d.file_name)}" href="{_data_uri(d.media_type, d.data)}">'
+            f"<b>{escape(d.file_name)}</b><span>{escape(_about(d))}</span></a></li>"
+            for d in self.items
+        ]
+        return f'<ul class="downloads">{"".join(links)}</ul>'
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of sections, top to bottom."""
+
+    title: str
+    sections: Sequence[Section]
+    subtitle: str = ""
+    footer: str = ""
+
+    def html(self) -> str:
+        """The whole page as one text."""
+        here = files("openexpose.export")
+        css, script = (here.joinpath(n).read_text(encoding="utf-8") for n in ("page.css", "viewer.js"))
+        policy = (
+            f"default-src 'none'; img-src data:; style-src '{_sha256(css)}'; script-src '{_sha256(script)}'; "
+            "base-uri 'none'; form-action 'none'"
+        )
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            '<meta name="generator" content="OpenExPose"><link rel="icon" href="data:,">'
+            f"<title>{escape(self.title)}</title><style>{css}</style></head>\n<body>"
+            f'<header class="top"><div><h1>{escape(self.title)}</h1>'
+            f"{f'<p class=subtitle>{escape(self.subtitle)}</p>' if self.subtitle else ''}</div>"
+            '<button class="tool" id="theme" type="button">Light / dark</button></header>\n'
+            f"<main>{''.join(_section(s) for s in self.sections)}</main>\n<footer>{escape(self.footer)}</footer>"
+            '<dialog id="enlarged"><img alt=""><p></p></dialog>'
+            f"<script>{script}</script></body></html>\n"
+        )
+
+    def write(self, path: Path) -> None:
+        """Leave the page in a file, whole or not at all."""
+        write_whole(path, self.html().encode())
+
+
+def _section(section: Section) -> str:
+    title = f"<h2>{escape(section.title)}</h2>" if section.title else ""
+    lead = f'<p class="lead">{escape(section.lead)}</p>' if section.lead else ""
+    return f"<section>{title}{lead}{section.body()}</section>\n"
+
+
+def _img(picture: Picture, extra: str = "") -> str:
+    return (
+        f'<img{extra} src="{_data_uri(picture.media_type, picture.data)}" alt="{escape(picture.alt)}" '
+        f'width="{picture.width_px}" height="{picture.height_px}">'
+    )
+
+
+def _cell(value: str | int | float) -> str:
+    if isinstance(value, float):
+        return escape(f"{value:.4g}")
+    return escape(str(value))
+
+
+def _data_uri(media_type: str, data: bytes) -> str:
+    return f"data:{escape(media_type)};base64,{base64.b64encode(data).decode()}"
+
+
+def _sha256(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _about(item: Download) -> str:
+    size = len(item.data)
+    text = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
+    return f"{item.note} · {text}" if item.note else text
