@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from golden_assets import golden_assets, golden_set
-from oracles import rodrigues
 
 from openexpose.body import BodyModel, load_model
 from openexpose.body.params import add_hand_mean, hand_pose_from_pca, join_pose
 from openexpose.body.stages import Posed
+from oracles import rodrigues
 
 pytestmark = pytest.mark.golden
 TEN_MICROMETRES = 1e-5

@@ -10,14 +10,17 @@ from openexpose.body.landmarks import contour_rows
 
 def yaw(degrees: float) -> torch.Tensor:
     a = math.radians(degrees)
-    return torch.tensor([[[math.cos(a), 0, math.sin(a)], [0, 1, 0], [-math.sin(a), 0, math.cos(a)]]], dtype=torch.float64)
+    return torch.tensor(
+        [[[math.cos(a), 0, math.sin(a)], [0, 1, 0], [-math.sin(a), 0, math.cos(a)]]], dtype=torch.float64
+    )
 
 
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
-    ("degrees", "row"), [(0, 0), (10, 49), (-10, 10), (-39, 39), (-60, 39), (39, 78), (38.6, 78), (60, 78), (-0.4, 0), (1, 40)]
+    ("degrees", "row"),
+    [(0, 0), (10, 49), (-10, 10), (-39, 39), (-60, 39), (39, 78), (38.6, 78), (60, 78), (-0.4, 0), (1, 40)],
 )
 def test_rows_by_hand(degrees: float, row: int) -> None:
     assert contour_rows(yaw(degrees)).item() == row

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from oracles import random_rotations
 
 from openexpose.body.skinning import Tree, forward_kinematics, pose_features
 from openexpose.errors import ShapeError
+from oracles import random_rotations
 
 
 def test_tree_by_hand() -> None:

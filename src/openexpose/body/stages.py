@@ -48,15 +48,15 @@ class BodyModel(nn.Module):
         self.num_betas, self.num_expression = betas, expressions
         self.num_vertices, self.num_joints = arrays.v_template.shape[0], len(arrays.parents)
         self.tree = Tree.of(tuple(int(p) for p in arrays.parents))
-        self.means: Mapping[str, Tensor] = {k: torch.as_tensor(v, dtype=dtype) for k, v in arrays.means.items()}
+        self.means: Mapping[str, Tensor] = {k: torch.tensor(v, dtype=dtype) for k, v in arrays.means.items()}
 
-        template = torch.as_tensor(arrays.v_template)
+        template = torch.tensor(arrays.v_template)
         dirs = torch.cat(
-            [torch.as_tensor(arrays.shapedirs)[..., :betas], torch.as_tensor(arrays.exprdirs)[..., :expressions]], 2
+            [torch.tensor(arrays.shapedirs)[..., :betas], torch.tensor(arrays.exprdirs)[..., :expressions]], 2
         )
-        J_regressor = torch.as_tensor(arrays.J_regressor)
+        J_regressor = torch.tensor(arrays.J_regressor)
         for name, value in (
-            ("faces", torch.as_tensor(arrays.faces)),
+            ("faces", torch.tensor(arrays.faces)),
             ("J_template", (J_regressor @ template).to(dtype)),
             ("J_dirs", torch.einsum("jv,vkc->cjk", J_regressor, dirs).flatten(1).to(dtype)),
         ):
@@ -64,16 +64,16 @@ class BodyModel(nn.Module):
         self.surface = Patch(
             template.to(dtype),
             dirs.to(dtype),
-            torch.as_tensor(arrays.posedirs, dtype=dtype),
-            torch.as_tensor(arrays.weights, dtype=dtype),
-            torch.as_tensor(arrays.pose_features),
+            torch.tensor(arrays.posedirs, dtype=dtype),
+            torch.tensor(arrays.weights, dtype=dtype),
+            torch.tensor(arrays.pose_features),
         )
         self.layout: KeypointLayout = layout_of(arrays, self.tree)
         self.landmarks = LandmarkPoints(self.surface, self.layout, arrays, dtype)
         self.regressors = nn.ModuleDict(
-            {k: RegressedPoints(self.surface, torch.as_tensor(m, dtype=dtype)) for k, m in arrays.regressors.items()}
+            {k: RegressedPoints(self.surface, torch.tensor(m, dtype=dtype)) for k, m in arrays.regressors.items()}
         )
-        self.regions: Mapping[str, Tensor] = {k: torch.as_tensor(v) for k, v in arrays.regions.items()}
+        self.regions: Mapping[str, Tensor] = {k: torch.tensor(v) for k, v in arrays.regions.items()}
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -98,13 +98,15 @@ class BodyModel(nn.Module):
         Raises ShapeError when a last axis is not `num_betas` / `num_expression`.
         """
         parts = []
+        betas_and_expression = self.num_betas + self.num_expression
         for name, value, want in (("betas", betas, self.num_betas), ("expression", expression, self.num_expression)):
             if value is not None and value.shape[-1] != want:
                 raise ShapeError(f"{name} has {value.shape[-1]} numbers; {self.label} was loaded with {want}")
             parts.append(self.J_template.new_zeros(want) if value is None else value)
         lead = torch.broadcast_shapes(parts[0].shape[:-1], parts[1].shape[:-1])
-        coeffs = torch.cat([p.expand(*lead, p.shape[-1]) for p in parts], -1)
-        return Shaped(self, coeffs.reshape(-1, coeffs.shape[-1]), lead)
+        coeffs = torch.cat([p.expand(*lead, p.shape[-1]) for p in parts], -1).reshape(-1, betas_and_expression)
+        rest_joints = torch.addmm(self.J_template.view(1, -1), coeffs, self.J_dirs).view(-1, self.num_joints, 3)
+        return Shaped(self, coeffs, rest_joints, lead)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,18 +116,20 @@ class Shaped:
     model: BodyModel
     coeffs: Float[Tensor, "N C"]
     """betas and expression side by side, batch axes flattened."""
+    rest_joints: Float[Tensor, "N J 3"]
+    """Joint positions at rest in metres, batch flattened."""
     lead: torch.Size
     """The batch axes."""
 
-    @cached_property
-    def rest_joints(self) -> Float[Tensor, "N J 3"]:
-        """Joint positions at rest in metres, batch flattened."""
-        m = self.model
-        return torch.addmm(m.J_template.view(1, -1), self.coeffs, m.J_dirs).view(-1, m.num_joints, 3)
+    @property
+    def rest_surface(self) -> Float[Tensor, "V 3 N"]:
+        """Rest vertices in metres, batch flattened and last; computed when a mesh is first asked for, then kept."""
+        if torch.compiler.is_compiling():  # a tracer cannot follow the cache, and needs none
+            return self.model.surface.shape(self.coeffs)
+        return self._kept_surface
 
     @cached_property
-    def rest_surface(self) -> Float[Tensor, "V 3 N"]:
-        """Rest vertices in metres, batch flattened and last; computed when a mesh is first asked for."""
+    def _kept_surface(self) -> Tensor:
         return self.model.surface.shape(self.coeffs)
 
     @property
@@ -165,7 +169,8 @@ class Shaped:
         if self.lead != lead:
             ids = torch.arange(self.lead.numel(), device=R.device).reshape(self.lead).expand(lead)
             spread = ids.reshape(-1)
-        return Posed(self, R, root, lead, spread)
+        rest = self.rest_joints if spread is None else self.rest_joints[spread]
+        return Posed(self, R, root, lead, spread, rest, forward_kinematics(R, rest, m.tree))
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,30 +186,17 @@ class Posed:
     """The batch axes."""
     spread: Int[Tensor, " N"] | None
     """Which shaped body each row wears; None when row for row."""
+    rest_joints: Float[Tensor, "N J 3"]
+    """Rest joints of each row."""
+    chain: tuple[Float[Tensor, "N J 3 3"], Float[Tensor, "N J 3"]]
+    """Absolute rotations and positions before translation."""
 
-    def of_shape(self, value: Tensor, axis: int) -> Tensor:
-        """A per-shape tensor, repeated along `axis` to one entry for each pose."""
-        return value if self.spread is None else value.index_select(axis, self.spread)
-
-    @cached_property
-    def rest_joints(self) -> Float[Tensor, "N J 3"]:
-        """Rest joints of each row."""
-        return self.of_shape(self.shaped.rest_joints, 0)
-
-    @cached_property
-    def chain(self) -> tuple[Float[Tensor, "N J 3 3"], Float[Tensor, "N J 3"]]:
-        """Absolute rotations and positions before translation."""
-        return forward_kinematics(self.R, self.rest_joints, self.shaped.model.tree)
-
-    @cached_property
-    def moves(self) -> Float[Tensor, "J 12 N"]:
-        """Affines from rest to posed, one for each joint."""
-        return rest_to_posed(*self.chain, self.rest_joints)
-
-    @cached_property
-    def features(self) -> Float[Tensor, "N F"]:
-        """What pose correctives are linear in."""
-        return pose_features(self.R)
+    def carried(self, patch: Patch, rest: Float[Tensor, "U 3 M"]) -> Float[Tensor, "N U 3"]:
+        """Posed vertices of one patch, from its M shaped rest states, before translation."""
+        if self.spread is not None:
+            rest = rest[:, :, self.spread]
+        moves = rest_to_posed(*self.chain, self.rest_joints)
+        return patch.skin(patch.correct(rest, pose_features(self.R)), moves)
 
     def placed(self, points: Float[Tensor, "N K 3"]) -> Float[Tensor, "*B K 3"]:
         """Points with the translation added and batch axes restored."""
@@ -214,8 +206,7 @@ class Posed:
 
     def surface_points(self, patch: Patch) -> Float[Tensor, "N U 3"]:
         """Posed vertices of one patch, before translation."""
-        rest = self.of_shape(patch.shape(self.shaped.coeffs), 2)
-        return patch.skin(patch.correct(rest, self.features), self.moves)
+        return self.carried(patch, patch.shape(self.shaped.coeffs))
 
     @property
     def joints_m(self) -> Float[Tensor, "*B J 3"]:
@@ -251,9 +242,7 @@ class Posed:
 
     def skin(self) -> "Mesh":
         """The whole surface."""
-        surface = self.shaped.model.surface
-        rest = self.of_shape(self.shaped.rest_surface, 2)
-        return Mesh(self, surface.skin(surface.correct(rest, self.features), self.moves))
+        return Mesh(self, self.carried(self.shaped.model.surface, self.shaped.rest_surface))
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,8 +293,8 @@ class LandmarkPoints(nn.Module):
             ("contour", arrays.dynamic_faces, arrays.dynamic_bary, (79, 0, 3)),
         ):
             there = faces is not None and bary is not None
-            corners[name] = torch.as_tensor(arrays.faces[faces]) if there else torch.zeros(shape, dtype=torch.int64)
-            weights = torch.as_tensor(bary, dtype=dtype) if there else torch.zeros(shape, dtype=dtype)
+            corners[name] = torch.tensor(arrays.faces[faces]) if there else torch.zeros(shape, dtype=torch.int64)
+            weights = torch.tensor(bary, dtype=dtype) if there else torch.zeros(shape, dtype=dtype)
             self.register_buffer(f"{name}_bary", weights, persistent=False)
         ids, place = torch.unique(torch.cat([c.flatten() for c in corners.values()]), return_inverse=True)
         self.patch = surface.take(ids)

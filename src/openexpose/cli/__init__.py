@@ -1,0 +1,1 @@
+"""The command line: one dataclass and a short `run` for each command (tyro); the work lives below."""

@@ -68,7 +68,8 @@ def _unknown(args: list[str]) -> int:
         _print_help(args[0])
         return 0 if asked_for_help else 2
     Console(stderr=True).print(
-        f"[bold red]error:[/] no command {_plain(' '.join(args[:2]))!r}. `openexpose --help` lists them.", highlight=False
+        f"[bold red]error:[/] no command {_plain(' '.join(args[:2]))!r}. `openexpose --help` lists them.",
+        highlight=False,
     )
     return 2
 
