@@ -1,0 +1,1 @@
+"""Stores of labelled photos, and samples made of them."""
