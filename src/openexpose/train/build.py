@@ -1,0 +1,148 @@
+"""From settings to a learner and its data: the only place where presets meet networks, body models and files."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from openexpose import __version__
+from openexpose.assets import find
+from openexpose.body import BodyModel, load_model
+from openexpose.body.side_files import read_means, read_shape_mean
+from openexpose.errors import ConfigError
+from openexpose.nets.build import build_codec, build_expose, build_part
+from openexpose.nets.config import PRESETS as NETWORKS
+from openexpose.nets.config import NetConfig, PartConfig
+from openexpose.nets.means import Means
+from openexpose.nets.params import PARAMS, Part
+from openexpose.nets.regressor import PartRegressor
+from openexpose.train.batches import FirstOnly, Source
+from openexpose.train.config import TrainConfig
+from openexpose.train.learner import Learner, PartLearner, WholeLearner
+from openexpose.train.toy import TOY_NET, StickPeople
+from openexpose.weights.models import load_part
+from openexpose.weights.native import CodecTable, Header, Provenance, load_checkpointed, load_exactly
+from openexpose.weights.starts import START_FILES, load_start
+
+BODY_FILES = {"body": "smplx/SMPLX_NEUTRAL.npz", "hand": "mano/MANO_RIGHT.pkl", "head": "flame/FLAME_NEUTRAL.pkl"}
+FREE_MODELS = {"body": "free", "hand": "free-hand", "head": "free-head"}
+
+
+def network_config(config: TrainConfig) -> NetConfig:
+    """The networks' sizes: the named preset with this run's overrides. ConfigError for an unknown name."""
+    known = {**NETWORKS, "toy": lambda: TOY_NET}
+    if config.network not in known:
+        raise ConfigError(f"no network preset {config.network!r}; there are {', '.join(known)}")
+    net = known[config.network]()
+    body, hand, head = (None if part is None else _changed(part, config) for part in (net.body, net.hand, net.head))
+    return replace(net, body=body, hand=hand, head=head)
+
+
+def _changed(part: PartConfig, config: TrainConfig) -> PartConfig:
+    norm = part.fixed_norm if config.fixed_norm is None else config.fixed_norm
+    return replace(part, fixed_norm=norm, dropout=part.dropout if config.dropout is None else config.dropout)
+
+
+def build_learner(config: TrainConfig) -> Learner:
+    """The learner with its starting weights: random ones, ImageNet's, or those of `config.init`.
+
+    Raises ConfigError if something frozen would stay random, AssetError or WeightsError for files.
+    """
+    net = network_config(config)
+    wanted = tuple(config.losses.wanted())
+    if config.stage == "whole":
+        body = _body_model("body", config, net.part("body"))
+        whole = build_expose(net, body, means=_means(config))
+        learner: Learner = WholeLearner(
+            whole, net.part("body"), wanted, frozen=config.freeze.parts, frozen_dropout=config.freeze.dropout
+        )
+        regressors = {part: getattr(whole, part) for part in PARAMS}
+    else:
+        part: Part = config.stage
+        if config.freeze.parts:
+            raise ConfigError(f"freeze.parts={config.freeze.parts}: with one network alone there is nothing to freeze")
+        network = build_part(part, net.part(part), means=_means(config))
+        learner = PartLearner(part, network, net.part(part), _body_model(part, config, net.part(part)), wanted)
+        regressors = {part: network}
+    given = _fill(config, net, regressors)
+    still_random = [part for part in config.freeze.parts if part not in given]
+    if still_random:
+        raise ConfigError(
+            f"the frozen {', '.join(still_random)} network would keep random weights: give its weights with --init"
+        )
+    return learner
+
+
+def header_of(config: TrainConfig, net: NetConfig) -> Header:
+    """What the run's weight files say about themselves."""
+    codecs: dict[str, CodecTable] = {part: build_codec(part, net.part(part)).table() for part in net.parts}
+    note = f"training run of preset {config.preset}, seed {config.seed}"
+    family = {"whole": "smplx", "body": "smplx", "hand": "mano", "head": "flame"}[config.stage]
+    return Header(
+        preset=net.name,
+        config=asdict(net),
+        codecs=codecs,
+        body_family=family,
+        provenance=Provenance(layout="trained with openexpose", maker=f"openexpose {__version__}", note=note),
+    )
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where training and evaluation batches come from."""
+
+    train: Source
+    evaluate: Source | None
+
+
+def build_sources(config: TrainConfig, learner: Learner) -> Sources:
+    """The data of a run. Raises DataError or AssetError if files are missing or unreadable."""
+    if config.data.kind == "toy":
+        body = learner.network.body_model if isinstance(learner, WholeLearner) else learner.body_model
+        size = config.data.samples_per_epoch or 4096
+        crop_px = learner.loss.crop_px
+        people = [StickPeople(body, crop_px=crop_px, seed=config.seed + s, samples_per_epoch=size) for s in (0, 10**6)]
+        train: Source = people[0]
+        if config.data.only_first is not None:
+            train = FirstOnly(train, config.data.only_first)
+            return Sources(train, train)
+        return Sources(train, people[1])
+    raise ConfigError("the preprocessed data sets are not connected yet")
+
+
+def _body_model(part: Part, config: TrainConfig, sizes: PartConfig) -> BodyModel:
+    if config.body_model == "free":
+        source: str | Path = FREE_MODELS[part]
+    elif config.body_model == "tree":
+        source = find(BODY_FILES[part])
+    else:
+        source = Path(config.body_model) / BODY_FILES[part]
+    return load_model(source, num_betas=sizes.num_betas, num_expression=sizes.num_expression)
+
+
+def _means(config: TrainConfig) -> Means:
+    """Where regressors start: the tree's mean poses beside licensed models, the rest pose beside the free ones."""
+    if config.body_model == "free":
+        return Means()
+    root = None if config.body_model == "tree" else Path(config.body_model).parent
+    return Means.of_tree(read_means(find("all_means.pkl", root)), read_shape_mean(find("shape_mean.npy", root)))
+
+
+def _fill(config: TrainConfig, net: NetConfig, regressors: Mapping[Part, PartRegressor[Any]]) -> set[Part]:
+    """Put in ImageNet's backbones if asked for, then the files of `config.init`; the parts that came from these."""
+    if config.imagenet:
+        for part, regressor in regressors.items():
+            name = net.part(part).backbone
+            if name not in START_FILES:
+                raise ConfigError(f"no ImageNet file is known for the backbone {name}; use --no-imagenet")
+            load_start(regressor.backbone, find(START_FILES[name]))
+    given: set[Part] = set()
+    for path in config.init:
+        held, _ = load_checkpointed(path)
+        useful = [part for part in held.parts if part in regressors]
+        if not useful:
+            raise ConfigError(f"{path} holds the {', '.join(held.parts)} network; this run has {', '.join(regressors)}")
+        for part in useful:
+            load_exactly(regressors[part], load_part(path, part).state_dict(), path)
+        given.update(useful)
+    return given

@@ -1,0 +1,220 @@
+"""Settings of a training run: small frozen dataclasses; every field is a command-line option."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from openexpose.errors import ConfigError
+from openexpose.losses.network import Name
+from openexpose.nets.params import Part
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Adam and its step size over time."""
+
+    lr: float = 1e-4
+    """Step size before the schedule."""
+    weight_decay: float = 1e-4
+    """Pull towards zero; added to the gradient (L2) unless `decoupled`."""
+    decoupled: bool = False
+    """AdamW: the pull bypasses Adam's scaling."""
+    decay_biases: bool = True
+    """Biases and normalisation weights are pulled too (the original ExPose spares biases)."""
+    max_grad_norm: float | None = None
+    """Gradients longer than this are shortened to it; None leaves them."""
+    schedule: Literal["steps", "cosine", "constant"] = "steps"
+    """"steps": times `drop` at each of `drop_at_epochs`; "cosine": down to zero at the last step."""
+    drop_at_epochs: tuple[float, ...] = (60.0, 100.0)
+    """Epochs, counted from 0, at which "steps" lowers the step size."""
+    drop: float = 0.1
+    """Factor of each drop."""
+    warmup_steps: int = 0
+    """Steps over which the step size rises linearly from near zero."""
+    average: float | None = None
+    """Decay of a moving average of the weights (for instance 0.999), which is then evaluated and kept; None: off."""
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or self.weight_decay < 0:
+            raise ConfigError(f"optimiser.lr={self.lr}, optimiser.weight_decay={self.weight_decay}: lr > 0, decay >= 0")
+        if self.average is not None and not 0 < self.average < 1:
+            raise ConfigError(f"optimiser.average={self.average}: a decay lies between 0 and 1, for instance 0.999")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which samples, in which proportion."""
+
+    kind: Literal["toy", "files"] = "files"
+    """Drawn stick people, or the preprocessed data sets of the data tree."""
+    train: tuple[str, ...] = ()
+    """Names of preprocessed data sets, as `openexpose doctor` lists them."""
+    shares: tuple[float, ...] = ()
+    """How often each is drawn; must sum to 1."""
+    evaluate: tuple[str, ...] = ()
+    """Data sets for evaluations during training."""
+    samples_per_epoch: int | None = None
+    """Samples that count as an epoch; None: as many as the largest data set has."""
+    only_first: int | None = None
+    """Use so many samples only, for training and evaluation alike, not augmented: to see whether it can overfit."""
+    on_error: Literal["raise", "skip"] = "raise"
+    """What a photo that cannot be read does."""
+
+    def __post_init__(self) -> None:
+        if self.kind == "files" and (len(self.train) != len(self.shares) or abs(sum(self.shares) - 1) > 1e-6):
+            raise ConfigError(f"data.train={self.train} needs as many data.shares, summing to 1; got {self.shares}")
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each loss in the sum; 0 leaves it out. Formulas: `losses.terms`."""
+
+    keypoints2d: float = 0.0
+    """Projected keypoints against labels, in half crop sides."""
+    keypoints3d: float = 0.0
+    """3D keypoints seen from the hips, metres."""
+    global_orient: float = 0.0
+    """Root rotation, radians."""
+    body_pose: float = 0.0
+    """21 joint rotations, radians."""
+    jaw_pose: float = 0.0
+    """Jaw rotation, radians, as far as the face is seen."""
+    left_hand_pose: float = 0.0
+    """Finger rotations, radians, as far as the hand is seen."""
+    right_hand_pose: float = 0.0
+    """Finger rotations, radians, as far as the hand is seen."""
+    betas: float = 0.0
+    """Shape coefficients, squared."""
+    expression: float = 0.0
+    """Expression coefficients, squared, as far as the face is seen."""
+    betas_prior: float = 0.0
+    """Shape coefficients beyond 3."""
+    hand_crops: float = 0.0
+    """Hand keypoints in units of the hand crops' sides (whole network)."""
+    head_crop: float = 0.0
+    """Face keypoints in units of the head crop's side (whole network)."""
+
+    def wanted(self) -> dict[Name, float]:
+        """The losses to compute, with their weights. ConfigError if there is none."""
+        found: dict[Name, float] = {name: getattr(self, name) for name in get_args(Name) if getattr(self, name) != 0}
+        if not found:
+            raise ConfigError("every loss has weight 0: nothing would be learned")
+        return found
+
+
+@dataclass(frozen=True)
+class FreezeConfig:
+    """What does not learn, and how still it is."""
+
+    parts: tuple[Part, ...] = ()
+    """Networks whose weights stay."""
+    dropout: bool = False
+    """Dropout acts in frozen networks while the others train, as in the reference's joint stage."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    preset: str
+    """Where these settings came from."""
+    network: str
+    """Preset of the networks (`nets.config`), or "toy"."""
+    stage: Literal["body", "hand", "head", "whole"]
+    """The network that learns, or all three together."""
+    data: DataConfig
+    """Which samples."""
+    losses: LossWeights
+    """Weights of the losses."""
+    optimiser: OptimiserConfig = OptimiserConfig()
+    """Adam and its step size."""
+    freeze: FreezeConfig = FreezeConfig()
+    """What does not learn."""
+    body_model: str = "free"
+    """"free": the models that ship; "tree": those of the data tree; else a folder like the tree's `body_models`."""
+    fixed_norm: bool | None = None
+    """Batch norms keep their statistics while training (as in the reference); None: as the network's preset says."""
+    dropout: float | None = None
+    """Dropout of the regressors; None: as the network's preset says."""
+    imagenet: bool = False
+    """Start backbones from the data tree's ImageNet files (`pretrained_models/`)."""
+    init: tuple[Path, ...] = ()
+    """Weights to start from: one file of the whole, or one for each part."""
+    epochs: float = 100.0
+    """Passes over the data; an epoch is as many samples as the data source says it has."""
+    steps: int | None = None
+    """Steps of the optimiser; overrides `epochs`."""
+    batch_size: int = 48
+    """Samples at once on each device."""
+    accumulate: int = 1
+    """Batches whose gradients are averaged for one step."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the backbones; everything else stays fp32."""
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to run."""
+    devices: int = 1
+    """Processes on this machine, one for each device. Under torchrun or SLURM: theirs."""
+    nodes: int = 1
+    """Machines."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """"ddp" copies the network to every process, "fsdp" splits weights and optimiser among them."""
+    workers: int = 2
+    """Processes that prepare batches; 0 does it in the main one."""
+    seed: int = 0
+    """Everything random follows from it."""
+    log_every: int = 20
+    """Steps between lines of the metrics file."""
+    eval_every: int = 1000
+    """Steps between evaluations; the last step is always evaluated."""
+    eval_batches: int = 20
+    """Batches of one evaluation on each process."""
+    save_every: int = 500
+    """Steps between checkpoints; the last step is always saved."""
+    keep: int = 2
+    """Checkpoints that stay."""
+    best_by: str = "loss"
+    """Metric of the evaluation (lower is better) whose best weights are kept in best.safetensors."""
+    diverge_limit: float = 3.0
+    """The run stops when the averaged loss exceeds this many times its lowest and the first loss too."""
+    tensorboard: bool = True
+    """Log for TensorBoard too."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "accumulate", "devices", "nodes", "log_every", "eval_every", "save_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.workers < 0 or self.epochs <= 0 or (self.steps is not None and self.steps < 1):
+            raise ConfigError(f"workers={self.workers}, epochs={self.epochs}, steps={self.steps}: nothing to do")
+        if self.strategy == "fsdp" and self.optimiser.average is not None:
+            raise ConfigError("optimiser.average needs every weight on every process; use --strategy ddp with it")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The schedule in steps, once data and processes are known."""
+
+    steps: int
+    steps_per_epoch: int
+    samples_per_step: int
+
+    @staticmethod
+    def of(config: TrainConfig, samples_per_epoch: int, processes: int) -> "Plan":
+        """The plan; a last partial batch of an epoch counts as the start of the next epoch."""
+        together = config.batch_size * config.accumulate * processes
+        per_epoch = max(samples_per_epoch // together, 1)
+        steps = config.steps if config.steps is not None else max(round(config.epochs * per_epoch), 1)
+        return Plan(steps, per_epoch, together)
+
+
+def lr_at(step: int, optimiser: OptimiserConfig, plan: Plan) -> float:
+    """Step size for the step of this number, counted from 0: a pure function, so that there is no state to save."""
+    lr = optimiser.lr
+    if step < optimiser.warmup_steps:
+        lr *= (step + 1) / optimiser.warmup_steps
+    if optimiser.schedule == "cosine":
+        return lr * 0.5 * (1 + math.cos(math.pi * min(step / plan.steps, 1)))
+    if optimiser.schedule == "steps":
+        passed = sum(step >= round(epoch * plan.steps_per_epoch) for epoch in optimiser.drop_at_epochs)
+        return lr * optimiser.drop**passed
+    return lr
