@@ -164,7 +164,7 @@ def test_damaged_files_give_only_our_error(tmp_path):
     rng, path = np.random.default_rng(1), tmp_path / "w.safetensors"
     save_weights({"a": torch.randn(5, 4), "b": torch.arange(3)}, path, HEADER)
     data, refused = path.read_bytes(), 0
-    for i in range(1000):
+    for i in range(600):
         bad = bytearray(data)
         for at in rng.integers(len(bad) if i % 3 else 400, size=2):
             bad[at] ^= 1 << rng.integers(8)
@@ -173,6 +173,6 @@ def test_damaged_files_give_only_our_error(tmp_path):
             assert len(load_weights(path)[1]) <= 2
         except WeightsError:
             refused += 1
-    assert refused > 400
+    assert refused > 250
     with pytest.raises(WeightsError, match="does not exist"):
         read_header(tmp_path / "nothing.safetensors")

@@ -38,8 +38,10 @@ IMAGENET_HEAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("head", [{}, IMAGENET_HEAD, {"final_layer.weight": (17, 48, 1, 1), "final_layer.bias": (17,)}])
-@pytest.mark.parametrize("counter", [True, False])
+POSE_HEAD = {"final_layer.weight": (17, 48, 1, 1), "final_layer.bias": (17,)}
+
+
+@pytest.mark.parametrize(("counter", "head"), [(True, IMAGENET_HEAD), (False, POSE_HEAD)])
 def test_hrnet_fills_the_trunk_and_leaves_the_tail(tmp_path, head, counter):
     state = states.constants(grammar.hrnet_trunk(counter=counter) | head)
     backbone, _ = build_backbone(BODY)
