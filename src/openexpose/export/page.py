@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from openexpose.errors import DataError
 from openexpose.export.files import write_whole
@@ -19,6 +19,7 @@ from openexpose.export.picture import Picture
 from openexpose.export.viewer import ViewerMesh, viewer_data
 
 
+@runtime_checkable
 class Section(Protocol):
     """Anything with a title and HTML below it."""
 

@@ -1,4 +1,4 @@
-"""Pictures as the bytes of a PNG or JPEG file."""
+"""Pictures as the bytes of a PNG, JPEG or WebP file."""
 
 import io
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Picture:
     """An encoded picture with its words."""
 
     data: bytes
-    media_type: Literal["image/png", "image/jpeg"]
+    media_type: Literal["image/png", "image/jpeg", "image/webp"]
     width_px: int
     height_px: int
     alt: str
@@ -28,12 +28,16 @@ class Picture:
 
     @classmethod
     def jpeg(cls, rgb: UInt8[np.ndarray, "H W 3"], *, alt: str, caption: str = "", quality: int = 88) -> "Picture":
-        """Small; for photos and many renderings."""
+        """Small, without alpha; for photos."""
         return cls(_encoded(rgb, "JPEG", quality), "image/jpeg", rgb.shape[1], rgb.shape[0], alt, caption)
+
+    @classmethod
+    def webp(cls, rgba: UInt8[np.ndarray, "H W C"], *, alt: str, caption: str = "", quality: int = 85) -> "Picture":
+        """Small, with alpha if C is 4: renderings that should stand on light and dark pages."""
+        return cls(_encoded(rgba, "WEBP", quality), "image/webp", rgba.shape[1], rgba.shape[0], alt, caption)
 
 
 def _encoded(rgb: UInt8[np.ndarray, "H W C"], kind: str, quality: int) -> bytes:
     buffer = io.BytesIO()
-    options = {"quality": quality, "optimize": True} if kind == "JPEG" else {"optimize": True}
-    Image.fromarray(rgb).save(buffer, kind, **options)
+    Image.fromarray(rgb).save(buffer, kind, quality=quality, optimize=True)  # PNG ignores the quality
     return buffer.getvalue()

@@ -92,7 +92,8 @@ void main() {
   float line = 1.0 - min(min(g.x, g.y), 1.0);
   float fade = smoothstep(1.0, 0.25, r);
   float shadow = 0.26 * smoothstep(0.42, 0.0, r) * smoothstep(0.42, 0.1, r);
-  gl_FragColor = vec4(mix(vec3(0.0), ink, step(shadow, 0.16 * line)), fade * max(0.16 * line, shadow));
+  float a = fade * max(0.16 * line, shadow);
+  gl_FragColor = vec4(mix(vec3(0.0), ink, step(shadow, 0.16 * line)) * a, a);  // premultiplied, as the canvas is
 }`;
 
 function programOf(gl, vertex, fragment) {
@@ -115,7 +116,7 @@ class Viewer {
   constructor(root) {
     this.root = root;
     this.canvas = root.querySelector("canvas");
-    this.gl = this.canvas.getContext("webgl", { antialias: true, alpha: true, premultipliedAlpha: false });
+    this.gl = this.canvas.getContext("webgl", { antialias: true, alpha: true });
     if (!this.gl) throw new Error("WebGL is not available");
     if (!this.gl.getExtension("OES_standard_derivatives")) throw new Error("WebGL without derivatives");
     this.wideIndices = this.gl.getExtension("OES_element_index_uint");
@@ -187,7 +188,7 @@ class Viewer {
 
   step(now) {
     if (this.glide) {
-      const s = Math.min(1, (now - this.glide.begin) / 320), ease = s * s * (3 - 2 * s);
+      const s = Math.min(1, Math.max(0, now - this.glide.begin) / 320), ease = s * s * (3 - 2 * s);
       const to = this.shown.positions, from = this.glide.from;
       for (let i = 0; i < to.length; i++) this.positions[i] = from[i] + ease * (to[i] - from[i]);
       this.upload();
@@ -260,7 +261,7 @@ class Viewer {
     const size = 1.6 * Math.max(high[0] - low[0], high[2] - low[2], 0.5 * (high[1] - low[1]));
     gl.useProgram(p);
     gl.enable(gl.BLEND);
-    gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     gl.depthMask(false);
     gl.uniformMatrix4fv(gl.getUniformLocation(p, "view"), false, view);
     gl.uniformMatrix4fv(gl.getUniformLocation(p, "projection"), false, projection);

