@@ -1,0 +1,160 @@
+"""Contact sheets of a data set: photo with box and keypoints, crops as trained on, and the body where it is known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from openexpose import images
+from openexpose.body import BodyModel
+from openexpose.body.params import join_pose
+from openexpose.data.augment import AugmentConfig
+from openexpose.data.dataset import Samples
+from openexpose.data.sample import Sample
+from openexpose.errors import DataError
+from openexpose.geometry.affine import moved, resample
+from openexpose.geometry.camera import WeakCamera
+from openexpose.render.overlay import PALETTE, composite, draw_bones, draw_keypoints
+from openexpose.render.raycast import render
+from openexpose.render.scene import BLUE
+from openexpose.render.sheet import sheet
+from openexpose.skeleton import Skeleton
+
+Picture = UInt8[np.ndarray, "H W 3"]
+
+_LEFT, _RIGHT, _MIDDLE = PALETTE[1], PALETTE[0], PALETTE[2]
+"""The person's own sides, so that a mirrored label shows at once."""
+_BOX_RGB = (250, 220, 60)
+
+
+@dataclass(frozen=True)
+class LookConfig:
+    """What a sheet shows."""
+
+    versions: int = 3
+    """Augmented versions of each row."""
+    cell_px: int = 256
+    """Side of each picture."""
+
+
+def contact_sheet(samples: Samples, rows: Sequence[int], cfg: LookConfig, model: BodyModel | None = None) -> Picture:
+    """Return a picture with one line for each row: the photo, the plain crop, augmented crops, and the body on them.
+
+    model: body model of the rows' params; None draws no meshes.
+    Raises DataError as `Samples.sample`.
+    """
+    plain = replace(samples.augment, **{f: getattr(AugmentConfig(), f) for f in _VARIED})
+    calm = Samples(
+        samples.store, samples.layout, plain, seed=samples.seed, box_scale=samples.box_scale, on_error=samples.on_error
+    )
+    pictures: list[Picture] = []
+    captions: list[str] = []
+    for row in rows:
+        first = calm.sample(row, epoch=0, index=row)
+        pictures += [
+            photo_panel(samples, first.row, cfg.cell_px),
+            crop_panel(first, samples.layout.skeleton, cfg.cell_px),
+        ]
+        captions += [f"{first.row}: {first.photo}", "crop"]
+        if model is not None:
+            pictures.append(mesh_panel(first, model, cfg.cell_px))
+            captions.append("params of the row")
+        for version in range(cfg.versions):
+            one = samples.sample(first.row, epoch=version, index=first.row)
+            panel = crop_panel(one, samples.layout.skeleton, cfg.cell_px)
+            pictures.append(panel if model is None else mesh_panel(one, model, cfg.cell_px, over=panel))
+            captions.append(f"augmented, epoch {version}")
+    return sheet(pictures, columns=len(pictures) // len(rows), captions=captions, title=samples.store.name)
+
+
+_VARIED = (
+    "centre_jitter", "flip", "scale", "turn", "channel_noise", "low_res", "truncate", "degrade",
+)  # fmt: skip
+
+
+def photo_panel(samples: Samples, row: int, cell_px: int) -> Picture:
+    """Return a row's whole photo in a square, with the person's box and known keypoints."""
+    record, source = samples.store.row(row), samples.store.photo(row)
+    width, height = images.photo_size(source, name=record.photo)
+    scale = cell_px / max(width, height)
+    decoded = images.decode(source, density=min(scale, 1.0), name=record.photo)
+    k = scale / decoded.T_decoded_photo[0, 0]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    panel = resample(decoded.rgb, np.array([[k, 0, 0.5 * k - 0.5], [0, k, 0.5 * k - 0.5]]), size)
+    T = np.array([[scale, 0, 0.5 * scale - 0.5], [0, scale, 0.5 * scale - 0.5]])
+    if record.box_xywh_px is not None:
+        x, y, w, h = record.box_xywh_px
+        lo, hi = (tuple(round(float(v)) for v in p) for p in moved(T, np.array([[x, y], [x + w, y + h]])))
+        panel = np.asarray(cv2.rectangle(panel, lo, hi, _BOX_RGB, 1, cv2.LINE_AA))
+    if record.keypoints2d is None:
+        return panel
+    xyc = record.keypoints2d.xyc
+    return _drawn(panel, np.where(xyc[:, 2:] > 0, moved(T, xyc[:, :2]), np.nan), record.keypoints2d.skeleton)
+
+
+def crop_panel(sample: Sample, skeleton: Skeleton, cell_px: int) -> Picture:
+    """Return a sample's crop with its 2D targets."""
+    scale = cell_px / sample.crop.shape[0]
+    panel = np.asarray(cv2.resize(sample.crop.numpy(), (cell_px, cell_px), interpolation=cv2.INTER_AREA), np.uint8)
+    xyc = sample.targets["keypoints2d"].value.numpy().astype(np.float64)
+    return _drawn(panel, np.where(xyc[:, 2:] > 0, (xyc[:, :2] + 0.5) * scale - 0.5, np.nan), skeleton)
+
+
+def mesh_panel(sample: Sample, model: BodyModel, cell_px: int, over: Picture | None = None) -> Picture:
+    """Return the body that a sample's params describe, laid over its crop (or over a picture of the same square).
+
+    Data sets store no camera: the one that fits the body's keypoints to the sample's 2D targets best is used. Without
+    such keypoints or params the picture comes back without a body.
+    """
+    panel = np.asarray(cv2.resize(sample.crop.numpy(), (cell_px, cell_px), interpolation=cv2.INTER_AREA), np.uint8)
+    panel = panel if over is None else over
+    known = {n: t.value[None] for n, t in sample.targets.items() if float(t.weight) > 0}
+    if "global_orient" not in known:
+        return panel
+    names = {"right_hand_pose": "hand_pose"} if model.family == "mano" else {}
+    blocks = {
+        names.get(n, n): v if v.ndim == 4 else v[:, None] for n, v in known.items() if n.endswith(("pose", "orient"))
+    }
+    betas = known["betas"] if "betas" in known else torch.zeros(1, model.num_betas)
+    mesh = model.shape(betas, known.get("expression")).pose(join_pose(model.family, blocks), torch.zeros(1, 3)).skin()
+    target = sample.targets["keypoints2d"].value.numpy().astype(np.float64)
+    try:
+        camera = fitted_camera(mesh.keypoints_m()[0].numpy().astype(np.float64), target, sample.crop.shape[0])
+    except DataError:
+        return panel
+    k = cell_px / sample.crop.shape[0]
+    T = np.array([[k, 0, 0.5 * k - 0.5], [0, k, 0.5 * k - 0.5], [0, 0, 1]])
+    camera = camera.moved(T, width_px=cell_px, height_px=cell_px)
+    rendered = render(mesh.vertices_m[0].numpy(), mesh.faces.numpy(), camera, material=BLUE)
+    return composite(panel, rendered, opacity=0.75)
+
+
+def fitted_camera(points_m: Float[np.ndarray, "K 3"], xyc_px: Float[np.ndarray, "K 3"], crop_px: int) -> WeakCamera:
+    """Return the weak camera that maps points to crop pixels best in the least-squares sense, weighted by confidence.
+
+    Raises DataError with fewer than three known points, or if the best camera would mirror the body.
+    """
+    weight = np.sqrt(np.maximum(xyc_px[:, 2], 0))
+    if (weight > 0).sum() < 3:
+        raise DataError(f"{int((weight > 0).sum())} known keypoints; a camera needs three")
+    u = 2 * xyc_px[:, :2] / (crop_px - 1) - 1
+    one, zero = np.ones(len(u)), np.zeros(len(u))
+    A = np.concatenate([np.column_stack([points_m[:, 0], one, zero]), np.column_stack([points_m[:, 1], zero, one])])
+    w = np.tile(weight, 2)
+    (s, a, b), *_ = np.linalg.lstsq(A * w[:, None], np.concatenate([u[:, 0], u[:, 1]]) * w, rcond=None)
+    if s <= 1e-6:
+        raise DataError("no camera fits: params and keypoints of this row contradict each other")
+    return WeakCamera.in_crop(float(s), float(a / s), float(b / s), side_px=crop_px)
+
+
+def _drawn(panel: Picture, points_px: Float[np.ndarray, "K 2"], skeleton: Skeleton) -> Picture:
+    sides = {"left": _LEFT, "right": _RIGHT}
+    colours = [sides.get(n.partition("_")[0], _MIDDLE) for n in skeleton.names]
+    bones = [b for b in skeleton.bones if np.isfinite(points_px[list(b)]).all()]
+    if bones:
+        panel = draw_bones(panel, points_px, bones, colours=[colours[i] for i, _ in bones], thickness_px=1)
+    small = np.isfinite(points_px).all(1).sum() > 40
+    return draw_keypoints(panel, points_px, colours=colours, radius_px=1.2 if small else 2.5)
