@@ -39,14 +39,14 @@ def check_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> int:
 
 def read_bytes(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """All bytes of a regular file; AssetError if it is missing, unreadable or larger than `max_bytes`."""
-    check_file(path, max_bytes)
+    size = check_file(path, max_bytes)
     try:
         with path.open("rb") as f:
-            data = f.read(max_bytes + 1)
-    except OSError as e:
+            data = f.read(size + 1)
+    except (OSError, MemoryError) as e:
         raise blame(path, e) from e
-    if len(data) > max_bytes:
-        raise blame(path, f"it grew beyond {max_bytes:,} bytes while it was read")
+    if len(data) != size:
+        raise blame(path, f"its size changed from {size:,} bytes while it was read")
     return data
 
 

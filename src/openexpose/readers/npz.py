@@ -13,12 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from openexpose.errors import DataError
 from openexpose.readers.files import write_atomically
-from openexpose.readers.limits import MAX_FILE_BYTES, UnreadableError, blame, check_file
+from openexpose.readers.limits import MAX_FILE_BYTES, MIB, UnreadableError, blame, check_file
 from openexpose.readers.npy import ByteSource, NpyHeader, read_header, read_values
 
 MAX_MEMBERS = 100_000
 MAX_INFLATION = 1040
 """Deflate cannot unfold one byte into more than 1,032; a member that claims more lies."""
+LARGE_BYTES, LARGE_INFLATION = 256 * MIB, 200
+"""A member beyond this size may not unfold one byte into more than this: arrays of numbers never do."""
 _DAMAGE = (
     UnreadableError, OSError, ValueError, KeyError, IndexError, EOFError, OverflowError, MemoryError, RuntimeError,
     NotImplementedError, struct.error, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error,
@@ -126,8 +128,9 @@ class Npz:
             raise UnreadableError(
                 f"it claims {info.file_size:,} bytes, more than the {self.max_member_bytes:,} allowed"
             )
-        if info.file_size > info.compress_size * MAX_INFLATION + 1024:
-            raise UnreadableError(f"{info.compress_size:,} bytes cannot unfold into the {info.file_size:,} it claims")
+        factor = LARGE_INFLATION if info.file_size > LARGE_BYTES else MAX_INFLATION
+        if info.file_size > info.compress_size * factor + 1024:
+            raise UnreadableError(f"{info.compress_size:,} bytes do not honestly unfold into the {info.file_size:,} it claims")
         return info
 
 

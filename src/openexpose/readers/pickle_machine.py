@@ -14,7 +14,7 @@ from typing import Any, Final
 from openexpose.readers.inert import Blob, Cell, Constructor, check_key, find_constructor
 from openexpose.readers.limits import Budget, UnreadableError
 
-MAX_OPCODES = 10_000_000
+MAX_OPCODES = 5_000_000
 BLOB_BYTES = 1 << 16
 """Strings from here on stay views of the file until somebody wants them."""
 _SCALAR, _CONTAINER, _LINE = 64, 240, 4096
