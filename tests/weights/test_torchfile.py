@@ -26,7 +26,7 @@ def write(path: Path, content: object, zip_format: bool = True) -> Path:
 @FORMATS
 @pytest.mark.parametrize("wrapper", ["", "state_dict", "model"])
 def test_tensors_come_out_as_they_went_in(tmp_path, zip_format, wrapper):
-    meta = {"epoch": 3, "mmcv_version": "1.3.17", "best": np.float64(3.5), "config": "x" * 999}
+    meta = {"epoch": 3, "mmcv_version": "1.3.17", "best": np.float64(3.5), "all": np.arange(3.0), "config": "x" * 999}
     content = {wrapper: STATE, "meta": meta} if wrapper else STATE
     got = open_torch_file(write(tmp_path / "w.pth", content, zip_format))
     assert (got.wrapper, set(got.tensors)) == (wrapper, set(STATE))
@@ -40,6 +40,23 @@ def test_data_parallel_prefix_is_taken_off_only_if_everyone_has_it(tmp_path, zip
     assert set(open_torch_file(write(tmp_path / "a.pth", everyone, zip_format)).tensors) == set(STATE)
     some = everyone | {"c": torch.zeros(1)}
     assert "module.a.weight" in open_torch_file(write(tmp_path / "b.pth", some, zip_format)).tensors
+
+
+@FORMATS
+def test_tensors_saved_on_a_gpu_arrive_on_the_cpu(tmp_path, zip_format):
+    path = write(tmp_path / "w.pth", STATE, zip_format)
+
+    def moved(name: str, data: bytes) -> bytes:
+        return data.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
+
+    if zip_format:
+        moved_path = rewritten(path, tmp_path / "gpu.pth", moved)
+    else:
+        moved_path = tmp_path / "gpu.pth"
+        moved_path.write_bytes(moved("", path.read_bytes()))
+    assert b"cuda:0" in moved_path.read_bytes()
+    got = open_torch_file(moved_path).tensors
+    assert all(torch.equal(got[k], v) for k, v in STATE.items())
 
 
 def test_a_release_folder_leads_to_its_checkpoint(tmp_path):

@@ -33,7 +33,7 @@ class Import:
     out: Path
     """The .safetensors file to write."""
     half: bool = False
-    """Store large tensors as float16: half the size; parameters move by about 1e-3."""
+    """Store large tensors as float16: half the size. Parameters move by up to 6e-3 (measured on random weights)."""
     verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
     """List every key that was not used, with the reason."""
 

@@ -182,7 +182,7 @@ def _load_legacy(path: Path, f: BinaryIO) -> Any:
 
 
 class _NotKept:
-    """Stands in for numpy numbers in a checkpoint's `meta`; keeps nothing, runs nothing."""
+    """Stands in for numpy numbers and arrays in a checkpoint's `meta`; keeps nothing, runs nothing."""
 
     def __init__(self, *args: object) -> None:
         pass
@@ -191,10 +191,15 @@ class _NotKept:
         pass
 
 
-# mmcv stores the best score as a numpy float: torch.load would refuse the whole file for it.
+# mmcv stores the best score as a numpy number: torch.load would refuse the whole file for it.
 _INERT = [
     (_NotKept, name)
-    for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "argparse.Namespace")
+    for name in (
+        *(f"numpy.{core}.multiarray.{made}" for core in ("core", "_core") for made in ("scalar", "_reconstruct")),
+        "numpy.dtype",
+        "numpy.ndarray",
+        "argparse.Namespace",
+    )
 ]
 
 
