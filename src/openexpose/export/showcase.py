@@ -208,7 +208,8 @@ def write_showcase(
     step: told what is being made, for a progress bar (`steps()` times). Files appear whole or not at all.
     """
     out.mkdir(parents=True, exist_ok=True)
-    pictures, meshes, downloads, rows = [], [], [], []
+    pictures, meshes, downloads = [], [], []
+    rows: list[list[str | float]] = []
     for person in PEOPLE:
         step(person.name)
         body = posed(model, person, actions)
