@@ -7,13 +7,14 @@ batches of B therefore see together what one sees with batches of 2B.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch.utils.data import DataLoader, Dataset
 
 from openexpose.train.batch import Batch
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where batches come from. The same position always gives the same sample."""
 

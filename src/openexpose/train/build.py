@@ -18,6 +18,7 @@ from openexpose.nets.params import PARAMS, Part
 from openexpose.nets.regressor import PartRegressor
 from openexpose.train.batches import FirstOnly, Source
 from openexpose.train.config import TrainConfig
+from openexpose.train.files import file_sources
 from openexpose.train.learner import Learner, PartLearner, WholeLearner
 from openexpose.train.toy import TOY_NET, StickPeople
 from openexpose.weights.models import load_part
@@ -107,7 +108,7 @@ def build_sources(config: TrainConfig, learner: Learner) -> Sources:
             train = FirstOnly(train, config.data.only_first)
             return Sources(train, train)
         return Sources(train, people[1])
-    raise ConfigError("the preprocessed data sets are not connected yet")
+    return Sources(*file_sources(config, network_config(config)))
 
 
 def _body_model(part: Part, config: TrainConfig, sizes: PartConfig) -> BodyModel:
@@ -116,13 +117,14 @@ def _body_model(part: Part, config: TrainConfig, sizes: PartConfig) -> BodyModel
     elif config.body_model == "tree":
         source = find(BODY_FILES[part])
     else:
-        source = Path(config.body_model) / BODY_FILES[part]
+        given = Path(config.body_model)
+        source = given if given.is_file() else given / BODY_FILES[part]
     return load_model(source, num_betas=sizes.num_betas, num_expression=sizes.num_expression)
 
 
 def _means(config: TrainConfig) -> Means:
     """Where regressors start: the tree's mean poses beside licensed models, the rest pose beside the free ones."""
-    if config.body_model == "free":
+    if config.body_model == "free" or Path(config.body_model).is_file():
         return Means()
     root = None if config.body_model == "tree" else Path(config.body_model).parent
     return Means.of_tree(read_means(find("all_means.pkl", root)), read_shape_mean(find("shape_mean.npy", root)))

@@ -52,8 +52,16 @@ class DataConfig:
     """Names of preprocessed data sets, as `openexpose doctor` lists them."""
     shares: tuple[float, ...] = ()
     """How often each is drawn; must sum to 1."""
+    photos: tuple[str, ...] = ()
+    """Folder of each data set's photos under `datasets/`; empty: those of the reference's tree."""
     evaluate: tuple[str, ...] = ()
-    """Data sets for evaluations during training."""
+    """Data sets for evaluations during training; empty: the held-out rows of the training sets."""
+    held_out: float = 0.0
+    """Share of each training set that is not trained on."""
+    reference_quirks: bool = False
+    """Augment with all habits of the reference (`data.augment.Quirks`), bit for bit but slower."""
+    view_px: int = 768
+    """Side of the piece of photo in which the whole network looks again (not with `reference_quirks`)."""
     samples_per_epoch: int | None = None
     """Samples that count as an epoch; None: as many as the largest data set has."""
     only_first: int | None = None
@@ -64,6 +72,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.kind == "files" and (len(self.train) != len(self.shares) or abs(sum(self.shares) - 1) > 1e-6):
             raise ConfigError(f"data.train={self.train} needs as many data.shares, summing to 1; got {self.shares}")
+        if not 0 <= self.held_out < 1:
+            raise ConfigError(f"data.held_out={self.held_out}: a share from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -132,7 +142,7 @@ class TrainConfig:
     freeze: FreezeConfig = FreezeConfig()
     """What does not learn."""
     body_model: str = "free"
-    """"free": the models that ship; "tree": those of the data tree; else a folder like the tree's `body_models`."""
+    """"free": the models that ship; "tree": those of the data tree; else a folder like its `body_models`, or a file."""
     fixed_norm: bool | None = None
     """Batch norms keep their statistics while training (as in the reference); None: as the network's preset says."""
     dropout: float | None = None

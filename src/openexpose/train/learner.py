@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from openexpose.nets.regressor import PartRegressor
 from openexpose.train.batch import Batch
 
 
+@runtime_checkable
 class Autocast(Protocol):
     """Makes a context in which matrix products run in a shorter format (`Fabric.autocast`)."""
 

@@ -24,6 +24,8 @@ def fit(job: Job) -> Iterator[dict[str, float]]:
     weights = job.loss_weights()
     max_norm = config.optimiser.max_grad_norm or float("inf")
     learner.train()
+    if job.step == 0:
+        evaluate(job)
     for step in range(job.step, job.plan.steps):
         clock = Clock()
         for group in optimiser.param_groups:

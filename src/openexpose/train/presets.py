@@ -32,7 +32,8 @@ def hrnet_hmr_expose_body() -> TrainConfig:
         data=DataConfig(
             train=("curated_fits_train", "spin_smplx_train", "h36m_train"),
             shares=(0.08, 0.12, 0.8),
-            evaluate=("pw3d_test",),
+            held_out=0.01,
+            reference_quirks=True,
         ),
         losses=ALL_LOSSES,
         body_model="tree",
@@ -49,7 +50,7 @@ def resnet18_hmr_expose_face() -> TrainConfig:
         preset="resnet18_hmr_expose_face",
         network="expose-head",
         stage="head",
-        data=DataConfig(train=("ffhq_flame_train",), shares=(1.0,), evaluate=("ffhq_flame_val",)),
+        data=DataConfig(train=("ffhq_flame_train",), shares=(1.0,), held_out=0.01, reference_quirks=True),
         losses=LossWeights(keypoints2d=1.0, global_orient=1.0, jaw_pose=1.0, expression=1.0, betas_prior=1.0),
         batch_size=64,
     )
@@ -62,7 +63,7 @@ def resnet18_hmr_expose_hand() -> TrainConfig:
         preset="resnet18_hmr_expose_hand",
         network="expose-hand",
         stage="hand",
-        data=DataConfig(train=("freihand_train",), shares=(1.0,), evaluate=("freihand_val",)),
+        data=DataConfig(train=("freihand_train",), shares=(1.0,), evaluate=("freihand_val",), reference_quirks=True),
         losses=LossWeights(keypoints2d=1.0, global_orient=1.0, right_hand_pose=1.0, betas_prior=1.0),
         batch_size=64,
     )
@@ -75,7 +76,7 @@ def expose() -> TrainConfig:
         preset="expose",
         network="expose",
         stage="whole",
-        data=DataConfig(train=("curated_fits_train",), shares=(1.0,), evaluate=("ehf_val",)),
+        data=DataConfig(train=("curated_fits_train",), shares=(1.0,), held_out=0.01, reference_quirks=True),
         losses=replace(ALL_LOSSES, hand_crops=1.0, head_crop=1.0),
         freeze=FreezeConfig(parts=("body",), dropout=True),
         imagenet=False,
@@ -89,8 +90,10 @@ FROM_SCRATCH = OptimiserConfig(
 
 def lite_body() -> TrainConfig:
     """The small body network, for FreeBody."""
+    base = hrnet_hmr_expose_body()
     return replace(
-        hrnet_hmr_expose_body(),
+        base,
+        data=replace(base.data, reference_quirks=False),
         preset="lite_body",
         network="lite-body",
         body_model="free",
@@ -102,8 +105,10 @@ def lite_body() -> TrainConfig:
 
 def lite_head() -> TrainConfig:
     """The small head network, for FreeHead."""
+    base = resnet18_hmr_expose_face()
     return replace(
-        resnet18_hmr_expose_face(),
+        base,
+        data=replace(base.data, reference_quirks=False),
         preset="lite_head",
         network="lite-head",
         body_model="free",
@@ -115,8 +120,10 @@ def lite_head() -> TrainConfig:
 
 def lite_hand() -> TrainConfig:
     """The small hand network, for FreeHand."""
+    base = resnet18_hmr_expose_hand()
     return replace(
-        resnet18_hmr_expose_hand(),
+        base,
+        data=replace(base.data, reference_quirks=False),
         preset="lite_hand",
         network="lite-hand",
         body_model="free",
@@ -128,8 +135,10 @@ def lite_hand() -> TrainConfig:
 
 def lite() -> TrainConfig:
     """The three small networks together, all of them learning."""
+    base = expose()
     return replace(
-        expose(),
+        base,
+        data=replace(base.data, reference_quirks=False),
         preset="lite",
         network="lite",
         body_model="free",
