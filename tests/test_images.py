@@ -30,9 +30,16 @@ def oriented(rgb, orientation, fmt="PNG", **options):
     return encoded(rgb, fmt, exif=exif, **options)
 
 
-STORED = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
-          5: lambda a: a.transpose(1, 0, 2), 6: lambda a: np.rot90(a, 1),
-          7: lambda a: np.rot90(a, 2).transpose(1, 0, 2), 8: lambda a: np.rot90(a, -1)}
+STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -87,7 +94,7 @@ def test_lossless_formats_come_back_exactly(fmt):
 def test_every_kind_of_pixel_becomes_rgb():
     rgb, grey = scene(), scene()[..., 0]
     np.testing.assert_array_equal(images.read_rgb(encoded(grey))[..., 1], grey)
-    deep = (grey.astype(np.uint16) * 257)
+    deep = grey.astype(np.uint16) * 257
     np.testing.assert_array_equal(images.read_rgb(encoded(deep))[..., 2], grey)
     palette = Image.fromarray(rgb).quantize(200)
     assert np.abs(images.read_rgb(encoded(palette)).astype(int) - rgb).mean() < 12  # grey levels: 200 colours
@@ -137,13 +144,21 @@ def test_folders_are_listed_sorted(tmp_path):
     assert [p.name for p in images.list_photos(tmp_path)] == ["a.png", "b.JPG"]
 
 
-SEEDS = [oriented(scene(24, 40), 6, "JPEG"), encoded(scene(24, 40)), encoded(scene(24, 40), "WEBP"),
-         encoded(scene(24, 40), "TIFF"), encoded(scene(24, 40), "BMP"), encoded(Image.fromarray(scene(24, 40)), "GIF")]
+SEEDS = [
+    oriented(scene(24, 40), 6, "JPEG"),
+    encoded(scene(24, 40)),
+    encoded(scene(24, 40), "WEBP"),
+    encoded(scene(24, 40), "TIFF"),
+    encoded(scene(24, 40), "BMP"),
+    encoded(Image.fromarray(scene(24, 40)), "GIF"),
+]
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=8), st.integers(0, 99)
+    st.sampled_from(SEEDS),
+    st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=8),
+    st.integers(0, 99),
 )
 def test_damaged_files_give_pixels_or_a_data_error(data, flips, cut):
     damaged = bytearray(data)

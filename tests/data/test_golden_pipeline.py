@@ -136,7 +136,9 @@ def test_flips(gold, photo):
         skeleton = skeleton_of(size)
         np.testing.assert_array_equal(skeleton.flip_permutation, gold[prefix + "permutation"])
         placement = replace(
-            place(AugmentConfig(crop_px=288), replace(CALM, flipped=True), gold["in.center"], 288.0, photo.shape[1::-1]),
+            place(
+                AugmentConfig(crop_px=288), replace(CALM, flipped=True), gold["in.center"], 288.0, photo.shape[1::-1]
+            ),
             T_crop_work=np.eye(2, 3),
         )
         np.testing.assert_allclose(placement.centre_work_px, gold[prefix + "center"], atol=1e-9)  # px
@@ -217,6 +219,6 @@ def test_complete_training_pipelines(gold, recipes, which, trial, monkeypatch):
 def check_normalised(crop, want, mean):
     got = normalise(torch.from_numpy(crop)[None])[0].numpy()
     np.testing.assert_allclose(got.mean((1, 2)), mean, atol=2e-3)  # deviations
-    # One grey level is 1 / 57 here. A crop pixel may differ by two between OpenCV versions, noise stretches that by 1.4.
+    # One grey level is 1 / 57 here. A pixel may differ by two between OpenCV versions; noise stretches that by 1.4.
     np.testing.assert_allclose(got[:, 3::23, 5::23], want, atol=3.1 / 57)
     assert (np.abs(got[:, 3::23, 5::23] - want) < 1e-4).mean() > 0.8  # most pixels are the same to the bit

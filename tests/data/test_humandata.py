@@ -82,7 +82,7 @@ def test_pickles_name_only_modules_that_old_numpy_has(tmp_path):
     write_humandata(tmp_path / "b.npz", example())
     with zipfile.ZipFile(tmp_path / "b.npz") as z:
         raw = z.read("smplx.npy")
-    pickled = raw[10 + int.from_bytes(raw[8:10], "little"):]
+    pickled = raw[10 + int.from_bytes(raw[8:10], "little") :]
     names = {a for op, a, _ in pickletools.genops(pickled) if op.name == "GLOBAL"}
     assert names == {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}
     assert set(pickle.loads(pickled).item()) == {"betas", "body_pose"}
@@ -98,8 +98,12 @@ def test_a_large_file_is_mapped_and_rows_are_read_alone(tmp_path):
     n = 300_000
     path = tmp_path / "large.npz"
     betas = np.broadcast_to(np.arange(n, dtype=np.float32)[:, None], (n, 10))
-    arrays = {"image_path": np.array(["x.jpg"] * n), "bbox_xywh": np.zeros((n, 5), np.float32),
-              "smplx/betas": betas, "__data_len__": np.array(n)}
+    arrays = {
+        "image_path": np.array(["x.jpg"] * n),
+        "bbox_xywh": np.zeros((n, 5), np.float32),
+        "smplx/betas": betas,
+        "__data_len__": np.array(n),
+    }
     np.savez(path, **arrays)
     began = time.perf_counter()
     store = HumanData.open(path)
@@ -137,10 +141,14 @@ def test_records_there_and_back(tmp_path):
     coco = Skeleton.read("coco")
     rng = np.random.default_rng(2)
     rows = [
-        Record(photo=f"{i}.jpg", box_xywh_px=rng.uniform(0, 9, 4),
-               keypoints2d=Keypoints(coco, rng.uniform(0.1, 1, (17, 3))),
-               params={"betas": rng.normal(size=10)}, family="smplx",
-               extras={"meta/gender": "f", "vertices": np.ones((i, 3))})
+        Record(
+            photo=f"{i}.jpg",
+            box_xywh_px=rng.uniform(0, 9, 4),
+            keypoints2d=Keypoints(coco, rng.uniform(0.1, 1, (17, 3))),
+            params={"betas": rng.normal(size=10)},
+            family="smplx",
+            extras={"meta/gender": "f", "vertices": np.ones((i, 3))},
+        )
         for i in range(1, 4)
     ]
     assert write_records(tmp_path / "r.npz", iter(rows)) == 3

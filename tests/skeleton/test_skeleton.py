@@ -10,10 +10,30 @@ from openexpose.errors import ConfigError, ShapeError
 from openexpose.skeleton import PARTS, Skeleton, kinematic_parents, part_of
 
 GOLDEN = Path(os.environ.get("OPENEXPOSE_GOLDEN", Path(__file__).parents[3] / "shared/golden/set_public"))
-SIZES = {"human_data": 190, "smplx": 144, "flame": 73, "mano": 21, "freihand": 21, "face3d": 7, "lsp": 14, "lspet": 14,
-         "h36m": 17, "h36m_smplx": 17, "spin_smplx": 24, "coco": 17, "ibug68": 68, "coco_wholebody": 133,
-         "openpose_25": 25, "openpose_137": 137, "openpose_137_mmhuman3d": 137, "smpl": 24, "smpl_45": 45, "mpii": 16,
-         "pw3d": 18, "mpi_inf_3dhp": 28}
+SIZES = {
+    "human_data": 190,
+    "smplx": 144,
+    "flame": 73,
+    "mano": 21,
+    "freihand": 21,
+    "face3d": 7,
+    "lsp": 14,
+    "lspet": 14,
+    "h36m": 17,
+    "h36m_smplx": 17,
+    "spin_smplx": 24,
+    "coco": 17,
+    "ibug68": 68,
+    "coco_wholebody": 133,
+    "openpose_25": 25,
+    "openpose_137": 137,
+    "openpose_137_mmhuman3d": 137,
+    "smpl": 24,
+    "smpl_45": 45,
+    "mpii": 16,
+    "pw3d": 18,
+    "mpi_inf_3dhp": 28,
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,7 @@
+import pytest
+from tests.data.toys import ToyStore
+
+
+@pytest.fixture
+def toy():
+    return ToyStore()
