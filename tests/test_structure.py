@@ -13,7 +13,8 @@ SRC = ROOT / "src"
 PACKAGE = SRC / "openexpose"
 
 LAYERS = [
-    {"errors", "extras", "readers"},
+    {"errors"},
+    {"extras", "readers"},
     {"assets", "images", "geometry", "skeleton"},
     {"body", "render"},
     {"nets", "data", "prediction"},
