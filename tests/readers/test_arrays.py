@@ -112,6 +112,12 @@ def test_safetensors_round_trip(tmp_path: Path) -> None:
     got, metadata = read_safetensors(path)
     assert metadata == {"k": "v"}
     np.testing.assert_array_equal(got["a"], arrays["a"])
+    for k in range(8):
+        write_safetensors(tmp_path / f"{k}", arrays, {"ä": '"x"', "a": "\n", "c": "1", "b": "2"})
+    assert len({(tmp_path / f"{k}").read_bytes() for k in range(8)}) == 1
+    assert read_safetensors(tmp_path / "0")[1]["ä"] == '"x"'
+    write_safetensors(tmp_path / "bare", arrays, {})
+    assert read_safetensors(tmp_path / "bare")[1] == {}
     assert peek_safetensors(path) == ({"a": (3, 2), "i": (4,)}, {"k": "v"})
     with pytest.raises(AssetError, match=r"bad\.safetensors"):
         read_safetensors(put(tmp_path, "bad.safetensors", path.read_bytes()[:-3]))

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -53,12 +54,25 @@ def peek_safetensors(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, 
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Write arrays and text metadata, all or nothing; DataError when the disk refuses."""
+    """Write arrays and text metadata, all or nothing, the same contents as the same bytes; DataError if it fails."""
     with write_atomically(path) as temporary:
         try:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary, metadata=dict(metadata))
+            _sort_metadata(temporary)
         except SafetensorError as e:
             raise DataError(f"cannot write {path}: {e}; free some space or check the folder, then run again") from e
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a safetensors file in order: the library writes it in that of a hash table."""
+    with path.open("r+b") as f:
+        length = int.from_bytes(f.read(8), "little")
+        header = json.loads(f.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:  # spaces may follow a header; a longer one would move the values
+            f.seek(8)
+            f.write(text.ljust(length))
 
 
 @contextmanager

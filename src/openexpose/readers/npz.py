@@ -130,7 +130,7 @@ class Npz:
             )
         factor = LARGE_INFLATION if info.file_size > LARGE_BYTES else MAX_INFLATION
         if info.file_size > info.compress_size * factor + 1024:
-            raise UnreadableError(f"{info.compress_size:,} bytes do not honestly unfold into the {info.file_size:,} it claims")
+            raise UnreadableError(f"{info.compress_size:,} bytes do not unfold into {info.file_size:,} honestly")
         return info
 
 
