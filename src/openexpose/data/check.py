@@ -65,7 +65,8 @@ def check_photos(store: Store, *, decode: bool) -> Iterator[Finding]:
             yield Finding(i, "bbox_xywh", "this row has no box (no two keypoints are known)")
             continue
         x, y, w, h = record.box_xywh_px
-        if min(x + w, width) - max(x, 0) <= 0 or min(y + h, height) - max(y, 0) <= 0:
+        apart = min(x + w, width) <= max(x, 0) or min(y + h, height) <= max(y, 0)
+        if w > 0 and h > 0 and apart:  # boxes without an area are found by their values
             yield Finding(
                 i, "bbox_xywh", f"box {record.box_xywh_px.tolist()} does not touch the {width} x {height} photo"
             )
