@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import json
 import os
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+
+from openexpose.geometry.crop import normalise
+from openexpose.nets.attention import Look
 
 REPO = Path(__file__).parents[2]
 DEAD = "stage3.3.fuse_layers.0."
@@ -34,8 +38,6 @@ def load(name: str) -> dict[str, np.ndarray]:
 
 def seed() -> int:
     """Seed of assets and weights of this set."""
-    import json
-
     return int(json.loads((folder() / "meta.json").read_text())["weight_seed"])
 
 
@@ -80,3 +82,25 @@ def fill(network: nn.Module, part: str, mean_param: np.ndarray | None = None) ->
 def photo_rgb(image_seed: int, hw: tuple[int, int], cells: int) -> np.ndarray:
     """A recipe photo, RGB uint8."""
     return np.ascontiguousarray(recipes().smooth_image(int(image_seed), int(hw[0]), int(hw[1]), cells)[..., ::-1])
+
+
+def photos(name: str) -> list[torch.Tensor]:
+    """The photos of one forward case, RGB uint8."""
+    z = load(name)
+    return [torch.from_numpy(photo_rgb(s, hw, 14)) for s, hw in zip(z["in.image_seed"], z["in.image_hw"], strict=True)]
+
+
+def look(name: str) -> Look:
+    """The batch of one forward case, from the stored body crops."""
+    z = load(name)
+    crops = torch.from_numpy(z["in.crop_u8_bgr"][..., ::-1].copy())
+    A, side = torch.from_numpy(z["in.crop_transform"]).float(), torch.from_numpy(z["in.scale"]).float()
+    return Look(normalise(crops), photos(name), A, side)
+
+
+def worst(got: torch.Tensor, want: np.ndarray) -> float:
+    """Largest absolute difference; shapes must agree but for the lone joint axis of single rotations."""
+    if got.ndim + 1 == want.ndim and want.shape[1] == 1:
+        want = want[:, 0]
+    assert tuple(got.shape) == want.shape, (got.shape, want.shape)
+    return float(np.abs(got.detach().double().numpy() - want.astype(np.float64)).max())

@@ -18,10 +18,10 @@ MEAN_RGB = (123.675, 116.28, 103.53)
 """ImageNet mean, in grey levels of 0 to 255."""
 STD_RGB = (58.395, 57.12, 57.375)
 """ImageNet standard deviation, in grey levels."""
-SHARE_VISIBLE = 1e-3
+MIN_SEEN = 1e-3
 """A person's box that shows less of the photo than this share of itself is refused."""
 
-Photo = UInt8[Tensor, "H W 3"] | Float[Tensor, "H W 3"]
+Photo = UInt8[Tensor, "_ _ 3"] | Float[Tensor, "_ _ 3"]
 """Upright RGB, 0 to 255, any size."""
 
 
@@ -63,6 +63,10 @@ class Crop:
         """Crop pixels to photo pixels, float64."""
         return inverse_affine(self.T_crop_photo)
 
+    def cut(self, photo: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "S S 3"]:
+        """The crop's pixels, black outside the photo; normalise them afterwards."""
+        return warp(photo, self.T_crop_photo, self.size_px)
+
     def seen(self, height: int, width: int) -> float:
         """Share of the crop's area that lies on a photo of this size, 0 to 1."""
         half = self.side_px / 2
@@ -76,20 +80,48 @@ class Crop:
 def inverse_affine(T: Float[np.ndarray, "*B 2 3"]) -> Float[np.ndarray, "*B 2 3"]:
     """The affine that undoes T. Raises DataError if T squeezes the plane to a line or a point."""
     A = T[..., :2]
-    det = np.linalg.det(A)
-    if not (np.isfinite(T).all() and (np.abs(det) > 1e-12).all()):
+    if not (np.isfinite(T).all() and (np.abs(np.linalg.det(A)) > 1e-12).all()):
         raise DataError(f"affine has no inverse: {T.tolist()}")
     inv = np.linalg.inv(A)
     return np.concatenate([inv, -inv @ T[..., 2:]], -1)
 
 
+def warp(
+    photo: UInt8[np.ndarray, "H W C"], T_crop_photo: Float[np.ndarray, "2 3"], size_px: int
+) -> UInt8[np.ndarray, "S S C"]:
+    """A crop through any affine: bilinear, black outside the photo.
+
+    Rounds as OpenCV 4's `warpAffine` does (places to 1/32 pixel, weights to 1/32768) and is bit-equal to it; OpenCV 5
+    changed that and moves up to a tenth of the pixels by a grey level. Raises DataError if the affine has no inverse.
+    """
+    M = inverse_affine(T_crop_photo)
+    steps = np.arange(size_px)
+    fixed = []  # photo coordinates in 1/32 pixels, one array for x and one for y
+    for row in M:
+        across = np.rint(row[0] * steps * 1024).astype(np.int64)
+        down = np.rint((row[1] * steps + row[2]) * 1024).astype(np.int64) + 16
+        fixed.append(np.clip((down[:, None] + across) >> 5, -(2**30), 2**30).astype(np.int32))
+    (x, y), (fx, fy) = [v >> 5 for v in fixed], [v & 31 for v in fixed]
+    height, width, channels = photo.shape
+    total = np.full((size_px, size_px, channels), 1 << 14, np.int32)
+    for dy, wy in ((0, 32 - fy), (1, fy)):
+        for dx, wx in ((0, 32 - fx), (1, fx)):
+            inside = (x + dx >= 0) & (x + dx < width) & (y + dy >= 0) & (y + dy < height)
+            grey = photo[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)]
+            total += grey * (wx * wy * 32 * inside)[..., None]
+    return (total >> 15).astype(np.uint8)
+
+
 def check_photo(photo: object, where: str) -> Tensor:
-    """The photo as a (H, W, 3) tensor sharing its memory.
+    """The photo as a (H, W, 3) tensor sharing its memory, unless that is read-only or runs backwards.
 
     Takes a numpy array or a tensor; uint8, or float with values of 0 to 255. Raises DataError starting with `where`
     for grey, alpha and 16-bit photos and for empty ones, naming what came instead.
     """
-    tensor = torch.from_numpy(photo) if isinstance(photo, np.ndarray) and photo.dtype != np.uint16 else photo
+    tensor = photo
+    if isinstance(photo, np.ndarray) and photo.dtype in (np.uint8, np.float32, np.float64):
+        plain = photo.flags.writeable and min(photo.strides, default=0) >= 0  # torch takes no other
+        tensor = torch.from_numpy(photo if plain else photo.copy())
     if not isinstance(tensor, Tensor):
         kind = f"{photo.dtype} array" if isinstance(photo, np.ndarray) else type(photo).__name__
         raise DataError(f"{where}: a photo is a uint8 (H, W, 3) array or tensor, got a {kind}; see openexpose.images")

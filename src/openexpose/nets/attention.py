@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from openexpose.geometry.camera import weak_project
 from openexpose.geometry.crop import Photo, sample_squares
 
 RIGHT_HAND_POINTS = (21, *range(40, 55), *range(71, 76))
@@ -61,8 +62,7 @@ def project_px(points_m: Float[Tensor, "B K 3"], camera: Float[Tensor, "B 3"], c
 
     camera: (s, tx, ty) of weak perspective, u = s * (X_xy + t) within [-1, 1].
     """
-    seen = camera[:, None, :1] * (points_m[..., :2] + camera[:, None, 1:])
-    return (seen * 0.5 + 0.5) * (crop_px - 1)
+    return (weak_project(points_m, camera) * 0.5 + 0.5) * (crop_px - 1)
 
 
 def squares_around(points_px: Float[Tensor, "B K 2"], subset: Sequence[int], scale: float, look: Look) -> Squares:

@@ -71,6 +71,11 @@ class GateConfig:
     min_confidence: float = 0.2
     """Least confidence, for part networks that report one."""
 
+    def __post_init__(self) -> None:
+        """Raises ConfigError outside the ranges."""
+        if not (0 <= self.min_seen <= 1 and 0 <= self.min_confidence <= 1 and self.min_side_px >= 0):
+            raise ConfigError(f"{self}: min_seen and min_confidence are shares of one, min_side_px is not negative")
+
 
 @dataclass(frozen=True)
 class NetConfig:

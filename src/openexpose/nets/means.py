@@ -34,11 +34,11 @@ class Means:
         for name in ("body_pose", "left_hand_pose", "right_hand_pose"):
             if name not in all_means or "cont_rot_repr" not in all_means[name]:
                 raise AssetError(f"all_means.pkl has no {name}/cont_rot_repr; its keys are {sorted(all_means)}")
-            numbers = np.asarray(all_means[name]["cont_rot_repr"], np.float32)
+            numbers = np.array(all_means[name]["cont_rot_repr"], np.float32)
             if numbers.size % 6:
                 raise AssetError(f"all_means.pkl: {name}/cont_rot_repr of shape {numbers.shape} is not made of sixes")
             poses[name] = torch.from_numpy(numbers.reshape(-1, 6))
-        betas = None if shape_mean is None else torch.from_numpy(np.asarray(shape_mean, np.float32).ravel())
+        betas = None if shape_mean is None else torch.from_numpy(np.array(shape_mean, np.float32).ravel())
         return cls(poses, betas)
 
 
