@@ -129,15 +129,17 @@ def rays(
     The direction's component along the viewing axis is 1, so a ray parameter is a depth: from the camera for a
     PerspectiveCamera, from the plane z = near_m for a WeakCamera.
     """
-    homogeneous = np.concatenate([pixels, np.ones((len(pixels), 1))], axis=-1)
+    # written out instead of a matrix product: BLAS would start threads for rows of three
+    column, row = pixels[:, :1], pixels[:, 1:]
     if isinstance(camera, PerspectiveCamera):
-        directions = homogeneous @ (camera.T_camera_world[:3, :3].T @ np.linalg.inv(camera.K)).T
+        M = camera.T_camera_world[:3, :3].T @ np.linalg.inv(camera.K)
+        directions = (column * M[:, 0] + row * M[:, 1] + M[:, 2]).astype(np.float32)
         eye = camera.T_world_camera[:3, 3].astype(np.float32)
-        return np.broadcast_to(eye, directions.shape), directions.astype(np.float32)
-    origins = homogeneous @ np.linalg.inv(camera.T_px_m).T
+        return np.broadcast_to(eye, directions.shape), directions
+    M = np.linalg.inv(camera.T_px_m)
+    origins = (column * M[:, 0] + row * M[:, 1] + M[:, 2]).astype(np.float32)
     origins[:, 2] = near_m
-    ahead = np.array([0, 0, 1], dtype=np.float32)
-    return origins.astype(np.float32), np.broadcast_to(ahead, origins.shape)
+    return origins, np.broadcast_to(np.array([0, 0, 1], dtype=np.float32), origins.shape)
 
 
 def outline_box(scene: Scene, camera: Camera) -> tuple[slice, slice]:
@@ -207,9 +209,8 @@ def _seen(scene: Scene, camera: Camera, pixels: NDArray[np.floating]) -> tuple[H
     hit = hits.face >= 0
     real = Hits(face=hits.face[hit], bary=hits.bary[hit], t=hits.t[hit])
     ahead = directions[hit]
-    points = origins[hit] + real.t[:, None] * ahead
     towards_eye = -ahead / np.sqrt(np.einsum("nc,nc->n", ahead, ahead))[:, None]
-    surface = surface_at(scene, real, points, towards_eye)
+    surface = surface_at(scene, real, towards_eye)
     if not isinstance(camera, PerspectiveCamera):
         hits = Hits(face=hits.face, bary=hits.bary, t=hits.t + np.float32(near_m))
     return hits, surface, hit
@@ -250,14 +251,13 @@ def _averaged(
 
 
 def _select(s: Surface, keep: NDArray[np.bool_]) -> Surface:
-    return Surface(s.face[keep], s.bary[keep], s.points[keep], s.towards_eye[keep], s.normals[keep])
+    return Surface(s.face[keep], s.bary[keep], s.towards_eye[keep], s.normals[keep])
 
 
 def _joined(parts: list[Surface]) -> Surface:
     return Surface(
         face=np.concatenate([p.face for p in parts]),
         bary=np.concatenate([p.bary for p in parts]),
-        points=np.concatenate([p.points for p in parts]),
         towards_eye=np.concatenate([p.towards_eye for p in parts]),
         normals=np.concatenate([p.normals for p in parts]),
     )

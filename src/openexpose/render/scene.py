@@ -133,6 +133,19 @@ class Scene:
         return vertex_normals(self.vertices, self.faces)
 
     @cached_property
+    def corner_normals(self) -> NDArray[np.float32]:
+        """(F, 3 corners, 3) normals to interpolate; the face's own where its mesh is not smooth."""
+        smooth = np.array([m.smooth for m in self.meshes])[self.mesh_of_face]
+        corners = self.normals[self.faces]
+        return corners if smooth.all() else np.where(smooth[:, None, None], corners, self.face_normals[:, None])
+
+    @cached_property
+    def face_normals(self) -> NDArray[np.float32]:
+        """(F, 3), length twice the face's area."""
+        a, b, c = (self.vertices[self.faces[:, k]] for k in range(3))
+        return np.cross(b - a, c - a)
+
+    @cached_property
     def size_m(self) -> float:
         """Diagonal of the bounding box."""
         return float(np.linalg.norm(np.ptp(self.vertices, axis=0)))
