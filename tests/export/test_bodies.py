@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from oracles import random_rotations
-from toy_models import toy_mano, toy_smplx
 
 from openexpose.body import BodyModel, ModelArrays
 from openexpose.errors import DataError
 from openexpose.export.bodies import skinned_mesh
 from openexpose.export.gltf import glb
+from oracles import random_rotations
+from toy_models import toy_mano, toy_smplx
 
 from .test_gltf import parse, skin, skinned_positions
 
