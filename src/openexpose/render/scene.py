@@ -119,7 +119,7 @@ class Scene:
         self.faces: NDArray[np.int32] = np.concatenate(parts).astype(np.int32)
         self.first_face: NDArray[np.int64] = np.cumsum([0] + [len(p) for p in parts])
         self.mesh_of_face: NDArray[np.int32] = np.repeat(np.arange(len(parts), dtype=np.int32), [len(p) for p in parts])
-        self._embree = EmbreeScene()
+        self._embree = EmbreeScene(robust=True)  # no ray slips between two faces
         self._geometry = TriangleMesh(self._embree, self.vertices, self.faces)
 
     @classmethod
