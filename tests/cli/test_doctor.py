@@ -105,7 +105,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ("pretrained_models/resnet18.pth", "found", "a ResNet-18 backbone"),
         ("hrnet_pretrain.pth", "wrong", "no torch checkpoint"),
         ("datasets/coco", "wrong", "an empty folder"),
-        ("datasets/FreiHand", "found", "1 entries"),
+        ("datasets/FreiHand", "found", "1 entry"),
         ("datasets/mpii", "missing", "human-pose.mpi-inf.mpg.de"),
     ],
 )

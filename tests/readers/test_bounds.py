@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from openexpose.body.side_files import read_embedding, read_means
 from openexpose.errors import AssetError, DataError
 from openexpose.readers import (
+    Npz,
     parse_pickle,
     peek_npy,
     peek_safetensors,
@@ -29,7 +30,7 @@ from readers_samples import put, samples
 READ: dict[str, Callable[[Path], Any]] = {
     ".pkl": read_pickle, ".npy": read_npy, ".npz": read_npz, ".safetensors": read_safetensors
 }  # fmt: skip
-PER_FILE = 260
+PER_FILE = 210
 
 
 def test_hostile_files_cost_little() -> None:
@@ -42,7 +43,7 @@ def test_hostile_files_cost_little() -> None:
     for bomb in bombs:
         harmless = bomb["name"] in ("memo", "lists of lists", "pops")
         assert harmless or bomb["outcome"].startswith("cannot read"), bomb
-        assert bomb["seconds"] < 15, bomb  # about 2 s on an idle machine
+        assert bomb["cpu_seconds"] < 15, bomb  # at most 2 s on an idle machine
         assert bomb["peak_mib"] < 600, bomb
 
 
@@ -77,19 +78,22 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
 
 @pytest.mark.parametrize("name", list(samples()))
 def test_damaged_files_give_only_our_errors(name: str, tmp_path: Path) -> None:
-    """15 files of all formats x 260 = 3,900 damaged files."""
+    """15 files of all formats x 210 = 3,150 damaged files."""
     data, rng = samples()[name], np.random.default_rng([7, len(name), sum(name.encode())])
     read = read_means if name == "all_means.pkl" else READ[Path(name).suffix]
     refused = 0
     for _ in range(PER_FILE):
         path = put(tmp_path, name, damaged(data, rng))
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             read(path)
+            if path.suffix == ".npz":
+                with Npz(path) as z:
+                    [np.array(z.memmap(key)) for key in z.keys()]  # noqa: SIM118
         except (AssetError, DataError) as e:
             assert name in str(e)
             refused += 1
-        assert time.perf_counter() - start < 5  # seconds; milliseconds on an idle machine
+        assert time.process_time() - start < 5  # seconds of the processor; milliseconds as a rule
     assert refused > PER_FILE // 20  # the damage is real: much of it cannot be overlooked
 
 

@@ -204,6 +204,28 @@ def test_impossible_claims_are_refused_before_memory_is_taken(raw: bytes) -> Non
         parse_pickle(raw, "claims.pkl")
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({2**60: 1}, "odd keys"),
+        ({k * (2**61 - 1) for k in range(3)}, "odd keys"),  # all of one hash
+        ({(k, k): 0 for k in range(1500)}, "odd keys"),
+        ({((1, 2), 3): 0}, "type tuple"),
+    ],
+)
+def test_keys_that_could_collide_are_refused(value: Any, words: str) -> None:
+    with pytest.raises(AssetError, match=words):
+        parse_pickle(pickle.dumps(value), "test")
+    assert parse_pickle(pickle.dumps({(1, "a"): 0, -5: 1, 2.5: 2, b"x": 3}), "test")[(1, "a")] == 0
+
+
+def test_unknown_escapes_are_refused_without_a_warning() -> None:
+    assert parse_pickle(rb"S'\\d \'\x41\101'" + b"\n.", "test") == "\\d 'AA"
+    for bad in (rb"\d", rb"\\\d", rb"\777", rb"\x4", b"\\"):
+        with pytest.raises(AssetError):
+            parse_pickle(b"S'" + bad + b"'\n.", "test")
+
+
 def test_dense_refuses_a_shape_that_no_model_has() -> None:
     huge = (1 << 30, 1 << 30)
     raw = pickle.dumps(sparse.coo_matrix((np.ones(1), ([0], [0])), shape=huge), protocol=2)

@@ -121,7 +121,8 @@ def _arrays_of(source: Source, num_betas: int | None, num_expression: int | None
     if family is None:
         known = ", ".join(f"{x.title} {x.vertices}/{x.joints}" for x in LAYOUTS.values())
         raise wrong(file, f"a body model with {V} vertices and {J} joints", f"one of {known}")
-    shape, expression = _columns(file, source.view("shapedirs"), family, num_betas, num_expression)
+    dirs = source.view("shapedirs")
+    shape, expression = _columns(file, dirs, family, num_betas, num_expression)
     J_regressor = floats(file, "J_regressor", source.get("J_regressor"), (J, V))
     faces = integers(file, "f", source.get("f"), (None, 3), V)
     arrays = ModelArrays(
@@ -140,7 +141,7 @@ def _arrays_of(source: Source, num_betas: int | None, num_expression: int | None
         extra_vertices=np.array(LAYOUTS[family].extra) if LAYOUTS[family].extra else None,
         means=_hand_means(source, family, v_template, J_regressor),
     )
-    return checked(replace(_with_landmarks(arrays, source), label=_label(arrays, source)), file)
+    return checked(replace(_with_landmarks(arrays, source), label=_label(arrays, dirs.shape[2])), file)
 
 
 def _parents(file: Path, table: Any) -> NDArray[np.int64]:
@@ -207,13 +208,13 @@ def _with_landmarks(arrays: ModelArrays, source: Source) -> ModelArrays:
     )
 
 
-def _label(arrays: ModelArrays, source: Source) -> str:
+def _label(arrays: ModelArrays, columns: int) -> str:
     title = LAYOUTS[arrays.family].title
     if arrays.family == "mano":
         return f"{title} {side_of_hand(arrays.v_template, arrays.J_regressor)}"
     words = [title] if arrays.gender == "unknown" else [title, arrays.gender]
     if arrays.family != "flame":
-        words.append("v1.0" if source.view("shapedirs").shape[2] <= 20 else "v1.1")
+        words.append("v1.0" if columns <= 20 else "v1.1")
     return " ".join(words)
 
 

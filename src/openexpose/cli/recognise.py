@@ -144,7 +144,7 @@ def _folder(path: Path, details: list[str]) -> str:
     count = sum(1 for _, _ in zip(path.iterdir(), range(1000), strict=False))
     if count == 0:
         raise _WrongError("an empty folder; expected the unpacked data set")
-    return f"{'1000 or more' if count == 1000 else count} entries"
+    return "1 entry" if count == 1 else f"{'1000 or more' if count == 1000 else count} entries"
 
 
 def _checkpoint(path: Path, details: list[str]) -> str:

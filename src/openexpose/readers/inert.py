@@ -119,7 +119,7 @@ def check_shape(shape: Any) -> tuple[int, ...]:
     if type(shape) is int:
         shape = (shape,)
     if type(shape) not in (tuple, list) or len(shape) > MAX_DIMS or any(type(n) is not int or n < 0 for n in shape):
-        raise UnreadableError(f"an array shape that is no shape: {str(shape)[:80]}")
+        raise UnreadableError(f"an array shape that is no short tuple of counts but a {type(shape).__name__}")
     if prod(max(n, 1) for n in shape) > 1 << 40:
         raise UnreadableError(f"an array shape of more than 2^40 elements: {shape}")
     return tuple(shape)
@@ -147,11 +147,17 @@ def array_of(raw: memoryview, dtype: "np.dtype[Any]", shape: tuple[int, ...], fo
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
 
-def check_key(key: Any) -> Any:
-    """`key` if it is a short plain value or a flat tuple of such; UnreadableError otherwise (deep keys hash slowly)."""
+def check_key(key: Any, container_size: int = 0) -> Any:
+    """`key` if it is a plain value or a flat tuple of such; UnreadableError for what could be made to hash slowly.
+
+    Text has a keyed hash. Whole numbers and tuples have not, so that colliding ones can be computed: numbers are
+    taken below 2^60, where they are their own hash, and tuples only in small containers.
+    """
     items = key if type(key) is tuple else (key,)
     if len(items) > 64 or not all(x is None or type(x) in (str, bytes, int, float, bool) for x in items):
         raise UnreadableError(f"a dictionary key or set element of type {type(key).__name__}")
+    if (type(key) is tuple and container_size > 1000) or any(type(x) is int and abs(x) >= 1 << 60 for x in items):
+        raise UnreadableError("a dictionary or set with odd keys")
     return key
 
 
@@ -243,13 +249,13 @@ def _ordered_dict(args: tuple[Any, ...], budget: Budget) -> dict[Any, Any]:
     budget.spend(200 * len(pairs))
     if not all(type(p) in (list, tuple) and len(p) == 2 for p in pairs):
         raise UnreadableError("an ordered dictionary made of something other than pairs")
-    return {check_key(k): v for k, v in pairs}
+    return {check_key(k, len(pairs)): v for k, v in pairs}
 
 
 def _set(args: tuple[Any, ...], budget: Budget) -> set[Any]:
     items = _items("a set", args)
     budget.spend(64 * len(items))
-    return {check_key(x) for x in items}
+    return {check_key(x, len(items)) for x in items}
 
 
 def _empty_bytes(args: tuple[Any, ...], budget: Budget) -> Any:

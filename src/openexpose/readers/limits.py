@@ -53,7 +53,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
 class Budget:
     """Counts the bytes that reading one file creates, and refuses when they leave all proportion to its size."""
 
-    def __init__(self, source_bytes: int, floor_bytes: int = 256 * MIB, factor: int = 4) -> None:
+    def __init__(self, source_bytes: int, floor_bytes: int = 128 * MIB, factor: int = 4) -> None:
         self.left = max(floor_bytes, factor * source_bytes)
 
     def spend(self, n_bytes: int) -> None:

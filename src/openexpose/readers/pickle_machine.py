@@ -6,6 +6,7 @@ every object made is paid for from a `Budget`. Opcodes after the table in CPytho
 """
 
 import codecs
+import re
 import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -17,7 +18,8 @@ from openexpose.readers.limits import Budget, UnreadableError
 MAX_OPCODES = 5_000_000
 BLOB_BYTES = 1 << 16
 """Strings from here on stay views of the file until somebody wants them."""
-_SCALAR, _CONTAINER, _LINE = 64, 240, 4096
+_SCALAR, _CONTAINER, _GLOBAL, _LINE = 64, 240, 2048, 4096
+_BAD_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:[^\\'\"abfnrtvx0-7\n]|[4-7][0-7][0-7])", re.DOTALL)
 
 
 class PickleMachine:
@@ -153,6 +155,8 @@ def _quoted(m: PickleMachine) -> None:
     line = m.line(len(m.view)).strip()
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":
         raise UnreadableError(f"a text string at offset {m.pos} has no quotes")
+    if _BAD_ESCAPE.search(line):
+        raise UnreadableError(f"a text string at offset {m.pos} has unknown escapes")
     m.budget.spend(4 * len(line))
     raw = codecs.escape_decode(line[1:-1])[0]  # what CPython's pickle calls, too
     m.push(Blob(memoryview(raw), "latin-1") if len(raw) >= BLOB_BYTES else str(raw, "latin-1"), _CONTAINER)
@@ -181,7 +185,7 @@ def _put_pairs(target: dict[Any, Any], flat: list[Any]) -> None:
     if len(flat) % 2:
         raise UnreadableError("a dictionary has a key without a value")
     for key, value in zip(flat[::2], flat[1::2], strict=True):
-        target[check_key(key)] = value
+        target[check_key(key, len(target))] = value
 
 
 def _dict_to_mark(m: PickleMachine) -> None:
@@ -206,7 +210,8 @@ def _appends(m: PickleMachine) -> None:
 def _set_item(m: PickleMachine) -> None:
     value, key = m.pop(), m.pop()
     m.budget.spend(_SCALAR)
-    m.top(dict)[check_key(key)] = value
+    target = m.top(dict)
+    target[check_key(key, len(target))] = value
 
 
 def _set_items(m: PickleMachine) -> None:
@@ -218,12 +223,13 @@ def _set_items(m: PickleMachine) -> None:
 def _add_items(m: PickleMachine) -> None:
     items = m.to_mark()
     m.budget.spend(_SCALAR * len(items))
-    m.top(set).update(check_key(x) for x in items)
+    target = m.top(set)
+    target.update(check_key(x, len(target) + len(items)) for x in items)
 
 
 def _frozenset(m: PickleMachine) -> None:
     items = m.to_mark()
-    m.push(frozenset(check_key(x) for x in items), _CONTAINER + _SCALAR * len(items))
+    m.push(frozenset(check_key(x, len(items)) for x in items), _CONTAINER + _SCALAR * len(items))
 
 
 def _put(m: PickleMachine, index: int) -> None:
@@ -241,14 +247,14 @@ def _get(m: PickleMachine, index: int) -> None:
 
 def _global(m: PickleMachine) -> None:
     module, name = str(m.line(), "utf-8"), str(m.line(), "utf-8")
-    m.push(find_constructor(module, name))
+    m.push(find_constructor(module, name), _GLOBAL)
 
 
 def _stack_global(m: PickleMachine) -> None:
     name, module = m.pop(), m.pop()
     if type(name) is not str or type(module) is not str:
         raise UnreadableError("the pickle names a global with something that is no text")
-    m.push(find_constructor(module, name))
+    m.push(find_constructor(module, name), _GLOBAL)
 
 
 def _reduce(m: PickleMachine) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from openexpose.readers.inert import ArrayCell, Blob, Cell, Constructor, DtypeCell, RecordCell, SparseCell
+from openexpose.readers.inert import MAX_DIMS, ArrayCell, Blob, Cell, Constructor, DtypeCell, RecordCell, SparseCell
 from openexpose.readers.limits import MAX_FILE_BYTES, Budget, UnreadableError, blame, read_bytes
 from openexpose.readers.pickle_machine import PickleMachine
 
@@ -134,20 +134,21 @@ class _Resolver:
         if type(shape) is not tuple or len(shape) != 2 or not _numbers(data) or data.ndim != 1:
             raise UnreadableError("a sparse matrix without a shape or values")
         if not all(isinstance(n, int | np.integer) and 0 <= int(n) < 1 << 31 for n in shape):
-            raise UnreadableError(f"a sparse matrix of shape {str(shape)[:80]}")
+            raise UnreadableError("a sparse matrix whose shape is no pair of counts")
         shape = (int(shape[0]), int(shape[1]))
+        indptr = state.get("indptr")
+        self.budget.spend(24 * (data.size + (indptr.size if _integers(indptr) else 0)))
         if layout == "coo":
             rows, columns = state.get("coords", (state.get("row"), state.get("col")))
         else:
             major = shape[1] if layout == "csc" else shape[0]
-            minor_index, spread = _expand(state.get("indices"), state.get("indptr"), major, len(data))
+            minor_index, spread = _expand(state.get("indices"), indptr, major, len(data))
             rows, columns = (minor_index, spread) if layout == "csc" else (spread, minor_index)
         for index, n in ((rows, shape[0]), (columns, shape[1])):
             if not _integers(index) or index.shape != data.shape:
                 raise UnreadableError("a sparse matrix with other than one index per value")
             if index.size and not 0 <= index.min() <= index.max() < n:
                 raise UnreadableError("a sparse matrix with indices outside its shape")
-        self.budget.spend(24 * len(data))
         return SparseMatrix(shape, rows.astype(np.int64), columns.astype(np.int64), data.astype(np.float64))
 
     def chumpy(self, name: str, state: dict[Any, Any]) -> Any:
@@ -159,10 +160,11 @@ class _Resolver:
             return Record(name, state)
         idxs = state.get("idxs")
         if name == "Select" and _integers(idxs):
-            self.budget.spend(idxs.size * a.itemsize)
+            self.budget.spend(a.nbytes + 2 * idxs.nbytes)
             picked = a.ravel()[idxs.ravel()]
             return picked.reshape(_shape_of(state.get("preferred_shape"), picked.shape))
         if name == "Reshape":
+            self.budget.spend(a.nbytes)
             return a.reshape(_shape_of(state.get("newshape"), a.shape))
         if name == "transpose":
             axes = state.get("axes")
@@ -181,7 +183,14 @@ def _integers(x: Any) -> TypeGuard[NDArray[Any]]:
 def _shape_of(value: Any, default: tuple[int, ...]) -> tuple[int, ...]:
     if value is None:
         return default
-    return tuple(int(n) for n in np.atleast_1d(value))
+    flat = value.tolist() if _integers(value) and value.ndim == 1 and value.size <= MAX_DIMS else value
+    if (
+        type(flat) not in (tuple, list)
+        or len(flat) > MAX_DIMS
+        or not all(isinstance(n, int | np.integer) for n in flat)
+    ):
+        raise UnreadableError("a chumpy value whose new shape is no short list of counts")
+    return tuple(int(n) for n in flat)
 
 
 def _expand(indices: Any, indptr: Any, major: int, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
