@@ -46,15 +46,62 @@ class Decoded:
     """Width and height of the upright full-size photo."""
 
 
-def photo_size(source: Source, *, name: str = "") -> tuple[int, int]:
-    """Return width and height of the upright photo, from its header alone.
+class Photo:
+    """An opened photo of which only the header has been read."""
+
+    def __init__(self, image: Image.Image, label: str) -> None:
+        """Use `opened`."""
+        self._image, self._label = image, label
+        self._orientation = _orientation(image)
+        width, height = image.size
+        self.size_px: tuple[int, int] = (height, width) if self._orientation in _TRANSPOSED else (width, height)
+        """Width and height of the upright photo."""
+
+    def decode(self, *, density: float, max_pixels: int = MAX_PIXELS) -> Decoded:
+        """Return the pixels, once. See `openexpose.images.decode`."""
+        image, (width, height) = self._image, self._image.size
+        if width * height > max_pixels:
+            raise DataError(
+                f"{self._label} has {width} x {height} pixels, more than {max_pixels:,} allowed; "
+                "raise max_pixels if you trust it"
+            )
+        reduction = next((r for r in _REDUCTIONS if density * r <= 1 and min(width, height) >= r), 1)
+        if reduction > 1 and image.format in ("JPEG", "MPO"):
+            image.draft(None, (width // reduction, height // reduction))
+        pixels = _to_rgb(image)
+        reduction = 1 if pixels.shape[:2] == (height, width) else reduction
+        if pixels.shape[:2] != (-(-height // reduction), -(-width // reduction)):
+            raise ValueError(f"decoder returned {pixels.shape[1]} x {pixels.shape[0]} pixels of {width} x {height}")
+        return _upright(pixels, self._orientation, reduction, (width, height))
+
+
+@contextmanager
+def opened(source: Source, *, name: str = "") -> Iterator[Photo]:
+    """Yield the photo with its header parsed, so that its size can decide how finely to decode it.
 
     source: a file or its bytes.  name: what to call bytes in an error.
-    Raises DataError naming the photo if it is missing, empty or no image.
+    Raises DataError naming the photo if it is missing, empty or no image, then or while it is decoded inside the block.
     """
-    with _opened(source, name) as image:
-        width, height = image.size
-        return (height, width) if _orientation(image) in _TRANSPOSED else (width, height)
+    label = f"photo {source}" if isinstance(source, Path) else (name or "photo given as bytes")
+    try:
+        stream = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+    except OSError as e:
+        raise DataError(f"{label} cannot be opened: {e.strerror or e}; check the path") from e
+    with stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns about odd metadata of photos that decode well
+        try:
+            head = stream.read(32)
+            if not head:
+                raise DataError(f"{label} is empty (0 bytes); copy it again")
+            yield Photo(_identify(stream, head, label), label)
+        except _DAMAGE as e:
+            raise DataError(f"{label} is damaged or truncated ({e}); copy it again or leave it out") from e
+
+
+def photo_size(source: Source, *, name: str = "") -> tuple[int, int]:
+    """Return width and height of the upright photo, from its header alone. Raises DataError as `opened`."""
+    with opened(source, name=name) as photo:
+        return photo.size_px
 
 
 def read_rgb(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
@@ -73,22 +120,8 @@ def decode(source: Source, *, density: float = 1.0, name: str = "", max_pixels: 
     aliases); other formats are always decoded in full. `T_decoded_photo` accounts for rounded sizes and EXIF turns.
     Raises DataError as `read_rgb`.
     """
-    with _opened(source, name) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise DataError(
-                f"{_label(source, name)} has {width} x {height} pixels, more than {max_pixels:,} allowed; "
-                "raise max_pixels if you trust it"
-            )
-        reduction = next((r for r in _REDUCTIONS if density * r <= 1 and min(width, height) >= r), 1)
-        if reduction > 1 and image.format in ("JPEG", "MPO"):
-            image.draft(None, (width // reduction, height // reduction))
-        orientation = _orientation(image)
-        pixels = _to_rgb(image)
-        reduction = 1 if pixels.shape[:2] == (height, width) else reduction
-        if pixels.shape[:2] != (-(-height // reduction), -(-width // reduction)):
-            raise ValueError(f"decoder returned {pixels.shape[1]} x {pixels.shape[0]} pixels of {width} x {height}")
-        return _upright(pixels, orientation, reduction, (width, height))
+    with opened(source, name=name) as photo:
+        return photo.decode(density=density, max_pixels=max_pixels)
 
 
 def list_photos(folder: Path) -> tuple[Path, ...]:
@@ -96,29 +129,6 @@ def list_photos(folder: Path) -> tuple[Path, ...]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give a folder of photos")
     return tuple(sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()))
-
-
-def _label(source: Source, name: str) -> str:
-    return f"photo {source}" if isinstance(source, Path) else (name or "photo given as bytes")
-
-
-@contextmanager
-def _opened(source: Source, name: str) -> Iterator[Image.Image]:
-    """The image with its header parsed; anything that goes wrong while it is open becomes a DataError."""
-    label = _label(source, name)
-    try:
-        stream = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
-    except OSError as e:
-        raise DataError(f"{label} cannot be opened: {e.strerror or e}; check the path") from e
-    with stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about odd metadata of photos that decode well
-        try:
-            head = stream.read(32)
-            if not head:
-                raise DataError(f"{label} is empty (0 bytes); copy it again")
-            yield _identify(stream, head, label)
-        except _DAMAGE as e:
-            raise DataError(f"{label} is damaged or truncated ({e}); copy it again or leave it out") from e
 
 
 def _identify(stream: io.IOBase, head: bytes, label: str) -> Image.Image:

@@ -1,5 +1,6 @@
 """Our augmentation against stored numbers of the reference's, drawn with its seeds (golden README, pipeline.npz)."""
 
+import io
 import os
 import sys
 from dataclasses import replace
@@ -8,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from openexpose import images
 from openexpose.data import augment, dataset, degrade, targets
 from openexpose.data.augment import REFERENCE, AugmentConfig, Draw, Quirks, draw, place, square_around
 from openexpose.data.degrade import NO_DAMAGE
@@ -188,7 +191,7 @@ PIPELINES = {"body": augment.body, "face": augment.head, "hand": augment.hand, "
 
 @pytest.mark.parametrize("trial", range(3))
 @pytest.mark.parametrize("which", sorted(PIPELINES))
-def test_complete_training_pipelines(gold, recipes, which, trial, monkeypatch):
+def test_complete_training_pipelines(gold, recipes, which, trial):
     prefix = f"train_{which}_{trial}."
     shape = gold[prefix + "meta.ori_img_shape"]
     cfg = PIPELINES[which](REFERENCE)
@@ -205,8 +208,10 @@ def test_complete_training_pipelines(gold, recipes, which, trial, monkeypatch):
     if which != "hand":
         assert float(got["expression"].weight) == gold[prefix + "has_smplx_expression"]
 
-    monkeypatch.setattr(dataset.images, "read_rgb", lambda source, name: rgb)
-    cut = dataset.cut_out(b"", replace(cfg, view_px=cfg.view_px or 8), placement, "golden")
+    stream = io.BytesIO()
+    Image.fromarray(rgb).save(stream, "PNG")
+    with images.opened(stream.getvalue()) as photo:
+        cut = dataset.cut_out(photo, replace(cfg, view_px=cfg.view_px or 8), placement)
     assert cut.view.shape[:2] == tuple(shape[1:])
     crop, view = dataset.finish(cut, cfg, placement, chances, NO_DAMAGE)
     check_normalised(crop, gold[prefix + "img.sub"], gold[prefix + "img.mean"])

@@ -69,7 +69,7 @@ class AugmentConfig:
     quirks: Quirks = field(default_factory=Quirks)
     """Parity with the reference."""
     view_px: int | None = None
-    """Side of the square kept for looking again at hands and head; None keeps none."""
+    """Largest side of the square kept for looking again at hands and head (never enlarged); None keeps none."""
     view_scale: float = 1.25
     """Side of that square over the person's box."""
 

@@ -71,8 +71,10 @@ class HumanDataStore:
         return Record(record.photo, record.box_xywh_px, k2d, k3d, record.params, record.family, record.extras)
 
     def photo(self, index: int) -> images.Source:
-        """Return the path of a row's photo."""
-        return self.root / self.data.row(index).photo
+        """Return the path of a row's photo; DataError if the file names no photos."""
+        if "image_path" not in self.data.columns:
+            raise DataError(f"{self.data.path} has no image_path; its rows cannot be cropped from anything")
+        return self.root / str(self.data.columns.row("image_path", index))
 
 
 class Samples:
@@ -136,8 +138,9 @@ class Samples:
         source = self.store.photo(row)
         label = "" if isinstance(source, Path) else f"photo {record.photo!r} of {self.store.name}"
         chances, damage = draw(self.augment, rng), draw_damage(self.augment.degrade, rng)
-        placement = place(self.augment, chances, *square, photo_px=images.photo_size(source, name=label))
-        cut = cut_out(source, self.augment, placement, label)
+        with images.opened(source, name=label) as photo:
+            placement = place(self.augment, chances, *square, photo_px=photo.size_px)
+            cut = cut_out(photo, self.augment, placement)
         crop, view = finish(cut, self.augment, placement, chances, damage)
         quirks = self.augment.quirks
         return Sample(
@@ -160,29 +163,30 @@ class Cut:
     T_view_crop: Affine | None
 
 
-def cut_out(source: images.Source, cfg: AugmentConfig, placement: Placement, label: str) -> Cut:
+def cut_out(photo: images.Photo, cfg: AugmentConfig, placement: Placement) -> Cut:
     """Return crop and view of a photo; a JPEG is decoded no finer than these two need."""
     size = (placement.size_px, placement.size_px)
     if cfg.quirks.decode_in_full:
-        return _cut_like_the_reference(images.read_rgb(source, name=label), cfg, placement)
-    T_view_crop = None if cfg.view_px is None else _view_of(cfg.view_px, cfg.view_scale, placement)
+        return _cut_like_the_reference(photo.decode(density=1.0).rgb, cfg, placement)
     crop_density = placement.size_px / placement.side_px
-    finest = crop_density * max(1.0, 0.0 if T_view_crop is None else T_view_crop[0, 0])
-    decoded = images.decode(source, density=finest, name=label)
+    if cfg.view_px is None:
+        decoded = photo.decode(density=crop_density)
+        T_crop_decoded = compose(placement.T_crop_photo, inverse_affine(decoded.T_decoded_photo))
+        return Cut(resample(decoded.rgb, T_crop_decoded, size), None, None)
+    T_view_crop, view_px = _view_of(cfg.view_px, cfg.view_scale, placement)
+    decoded = photo.decode(density=crop_density * max(1.0, T_view_crop[0, 0]))
     T_crop_decoded = compose(placement.T_crop_photo, inverse_affine(decoded.T_decoded_photo))
-    crop = resample(decoded.rgb, T_crop_decoded, size)
-    if T_view_crop is None or cfg.view_px is None:
-        return Cut(crop, None, None)
-    view = resample(decoded.rgb, compose(T_view_crop, T_crop_decoded), (cfg.view_px, cfg.view_px), outside=MEAN_GREY)
-    return Cut(crop, view, T_view_crop)
+    view = resample(decoded.rgb, compose(T_view_crop, T_crop_decoded), (view_px, view_px), outside=MEAN_GREY)
+    return Cut(resample(decoded.rgb, T_crop_decoded, size), view, T_view_crop)
 
 
-def _view_of(view_px: int, view_scale: float, placement: Placement) -> Affine:
-    """T_view_crop of a square about the crop's centre that holds crop and person."""
+def _view_of(most_px: int, view_scale: float, placement: Placement) -> tuple[Affine, int]:
+    """T_view_crop and side of a square about the crop's centre that holds crop and person; never enlarges the photo."""
     side_px = view_scale * max(placement.side_px, placement.box_side_px)
+    view_px = max(8, min(most_px, round(side_px)))
     k = (view_px / side_px) / (placement.size_px / placement.side_px)
     shift = view_px / 2 - k * placement.size_px / 2
-    return np.array([[k, 0.0, shift], [0.0, k, shift]])
+    return np.array([[k, 0.0, shift], [0.0, k, shift]]), view_px
 
 
 def _cut_like_the_reference(photo: np.ndarray, cfg: AugmentConfig, placement: Placement) -> Cut:

@@ -114,7 +114,7 @@ def channel_noise(rgb: Pixels, gain: tuple[float, float, float]) -> Pixels:
     if gain == (1.0, 1.0, 1.0):
         return rgb
     table = np.clip(np.rint(np.arange(256)[:, None] * np.asarray(gain)), 0, 255).astype(np.uint8)
-    return np.stack([table[rgb[..., c], c] for c in range(3)], -1)
+    return np.asarray(cv2.LUT(rgb, table[None]), np.uint8)
 
 
 def lowered(rgb: Pixels, factor: float, *, bilinear: bool) -> Pixels:

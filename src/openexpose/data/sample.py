@@ -101,7 +101,8 @@ class SampleBatch:
 
     crops: UInt8[Tensor, "B S S 3"]
     targets: Mapping[str, Labelled]
-    views: UInt8[Tensor, "B H W 3"] | None
+    views: tuple[UInt8[Tensor, "_ _ 3"], ...]
+    """Of any sizes; none if the samples have none."""
     T_view_crop: Float[Tensor, "B 2 3"] | None
     view_side_px: Float[Tensor, " B"] | None
     """Side of each body crop in its view's pixels."""
@@ -137,13 +138,10 @@ def collate(samples: Sequence[Sample]) -> SampleBatch:
         for n in first.targets
     }
     views = [s.view for s in samples if s.view is not None]
-    same = len({tuple(v.rgb.shape) for v in views}) == 1
-    if views and not same:
-        raise DataError("views differ in size; set view_px so that they stack, or use batches of one")
     return SampleBatch(
         crops=torch.stack([s.crop for s in samples]),
         targets=stacked,
-        views=torch.stack([v.rgb for v in views]) if views else None,
+        views=tuple(v.rgb for v in views),
         T_view_crop=torch.stack([v.T_view_crop for v in views]) if views else None,
         view_side_px=torch.stack([v.side_px for v in views]) if views else None,
         photos=tuple(s.photo for s in samples),

@@ -4,7 +4,6 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
 from openexpose.data.augment import Placement
 from openexpose.data.record import Keypoints, Record
@@ -27,7 +26,7 @@ def targets_of(
     they are zeros.
     Raises DataError naming the field if a value is not finite or has another size than the layout wants.
     """
-    out = {name: Labelled.unknown(*shape) for name, shape in layout.shapes().items()}
+    out: dict[str, Labelled] = {}
     if record.keypoints2d is not None:
         points = _finite("keypoints2d", record.keypoints2d.as_skeleton(layout.skeleton).xyc)
         out["keypoints2d"] = Labelled.known(move_points(points, layout.skeleton, placement, leave_unseen=leave_unseen))
@@ -36,7 +35,7 @@ def targets_of(
         out["keypoints3d"] = Labelled.known(move_joints(points, layout.skeleton, placement))
     if record.family in PARAM_FAMILIES:
         out |= _params(record, layout, placement)
-    return out
+    return {name: out.get(name) or Labelled.unknown(*shape) for name, shape in layout.shapes().items()}
 
 
 def move_points(
@@ -78,8 +77,17 @@ def move_rotations(
         aa = aa * [1, -1, -1]
         if name == "body_pose":
             aa = aa[list(_body_flip()[: len(aa)])]
-    R = Rotation.from_rotvec(aa).as_matrix()
+    R = _matrices(aa)
     return turn_matrix(placement.turn_deg) @ R if name == "global_orient" else R
+
+
+def _matrices(axis_angle_rad: Float[np.ndarray, "J 3"]) -> Float[np.ndarray, "J 3 3"]:
+    """Rotation matrices, I + sin K + (1 - cos) K K (Rodrigues), exact for small angles too."""
+    angle = np.linalg.norm(axis_angle_rad, axis=-1)
+    x, y, z = (axis_angle_rad / np.maximum(angle, 1e-12)[:, None]).T
+    zero = np.zeros_like(x)
+    K = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+    return np.eye(3) + np.sin(angle)[:, None, None] * K + (1 - np.cos(angle))[:, None, None] * (K @ K)
 
 
 @cache
