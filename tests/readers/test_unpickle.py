@@ -48,6 +48,9 @@ def test_sparse_matrices_of_any_age(layout: str, module: str) -> None:
     data = pickle.dumps(sparse.csc_matrix(dense).asformat(layout), protocol=2)
     data = data.replace(f"scipy.sparse._{layout}".encode(), module.format(layout).encode())
     np.testing.assert_array_equal(parse_pickle(data, "test").dense(), dense)
+    before_07 = data.replace(b"X\x06\x00\x00\x00_shape", b"X\x05\x00\x00\x00shape")
+    assert before_07 != data
+    np.testing.assert_array_equal(parse_pickle(before_07, "test").dense(), dense)
 
 
 def test_python2_files() -> None:

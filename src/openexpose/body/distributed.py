@@ -37,7 +37,7 @@ _SMPL_EXTRA = (
     2746, 2319, 2445, 2556, 2673, 6191, 5782, 5905, 6016, 6133,
 )  # fmt: skip
 LAYOUTS: Final[Mapping[Family, FamilyLayout]] = {
-    "smplx": FamilyLayout("SMPL-X", 10475, 55, 20908, _SMPLX_EXTRA, ("SMPLX_{G}", "model")),
+    "smplx": FamilyLayout("SMPL-X", 10475, 55, 20908, _SMPLX_EXTRA, ("SMPLX_{G}", "SMPLX_{G}_2020", "model")),
     "smpl": FamilyLayout(
         "SMPL", 6890, 24, 13776, _SMPL_EXTRA,
         ("SMPL_{G}", "basicModel_{i}_lbs_10_207_0_v1.0.0", "basicmodel_{i}_lbs_10_207_0_v1.0.0",

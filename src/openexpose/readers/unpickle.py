@@ -130,7 +130,7 @@ class _Resolver:
         return flat.reshape(cell.shape[::-1]).T if cell.fortran else flat.reshape(cell.shape)
 
     def sparse(self, layout: str, state: dict[Any, Any]) -> SparseMatrix:
-        shape, data = state.get("_shape"), state.get("data")
+        shape, data = state.get("_shape", state.get("shape")), state.get("data")  # "shape" before scipy 0.7
         if type(shape) is not tuple or len(shape) != 2 or not _numbers(data) or data.ndim != 1:
             raise UnreadableError("a sparse matrix without a shape or values")
         if not all(isinstance(n, int | np.integer) and 0 <= int(n) < 1 << 31 for n in shape):
