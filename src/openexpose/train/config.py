@@ -189,6 +189,8 @@ class TrainConfig:
     """The run stops when the averaged loss exceeds this many times its lowest and the first loss too."""
     tensorboard: bool = True
     """Log for TensorBoard too."""
+    report: bool = True
+    """Draw curves, pictures and the page at every evaluation."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "accumulate", "devices", "nodes", "log_every", "eval_every", "save_every", "keep"):

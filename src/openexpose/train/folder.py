@@ -69,7 +69,7 @@ class RunFolder:
                 )
         self._write("config.json", asked)
         self._write("environment.json", environment())
-        lines = [line for line in self.read_metrics() if line["step"] <= step]
+        lines = [line for line in self.read_metrics() if step and line["step"] <= step]
         with write_atomically(self.metrics) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 

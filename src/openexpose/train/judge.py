@@ -6,6 +6,7 @@ from openexpose.errors import ConfigError
 from openexpose.losses.terms import Term, total
 from openexpose.train.draw import picture
 from openexpose.train.job import Job
+from openexpose.train.report import write_report
 from openexpose.train.state import full_weights
 from openexpose.weights.native import save_weights
 
@@ -28,7 +29,6 @@ def evaluate(job: Job) -> dict[str, float]:
     numbers = _sums(job)
     if job.is_first:
         job.folder.log("eval", job.step, numbers)
-        _draw(job)
     if job.config.best_by not in numbers:
         raise ConfigError(f"best_by={job.config.best_by!r}: the evaluation gives {', '.join(numbers)}")
     if numbers[job.config.best_by] < job.best:
@@ -36,6 +36,8 @@ def evaluate(job: Job) -> dict[str, float]:
         weights = full_weights(job)
         if job.is_first:
             save_weights(weights, job.folder.path / "best.safetensors", job.header)
+    if job.is_first and job.config.report:
+        _report(job)
     if job.average is not None:
         job.average.swap(job.learner)
     job.wrapped.train()
@@ -61,8 +63,13 @@ def _sums(job: Job) -> dict[str, float]:
     return {"loss": float(loss)} | {name: float(value) for name, value in parts.items()} | metrics
 
 
-def _draw(job: Job) -> None:
+def _report(job: Job) -> None:
     assert job.exam is not None
     batch = job.exam.batch(range(min(PICTURED, job.config.batch_size))).to(job.fabric.device)
     sheet = picture(batch, job.learner.answer(batch)[2], job.learner.loss)
     job.folder.keep_picture(job.step, sheet)
+    config, plan = job.config, job.plan
+    done = f"{job.step} of {plan.steps} steps, {plan.samples_per_step} samples each"
+    write_report(
+        job.folder, title=f"Training {config.preset}", summary=f"{done}; lowest {config.best_by} so far {job.best:.4g}"
+    )

@@ -18,7 +18,6 @@ from openexpose.train.folder import RunFolder
 from openexpose.train.job import Job
 from openexpose.train.learner import Learner, shorten_backbones
 from openexpose.train.loop import fit
-from openexpose.train.report import write_report
 from openexpose.train.state import restore
 from openexpose.train.watch import Watch
 
@@ -44,9 +43,6 @@ def train(config: TrainConfig, out: Path, *, console: Console | None = None) -> 
             progress.update(bar, completed=job.step, note=note)
             if first and (job.step % config.log_every == 0 or job.step == job.plan.steps):
                 folder.log("train", job.step, numbers)
-    if first:
-        summary = f"{job.step} steps of {job.plan.samples_per_step} samples; best {config.best_by} {job.best:.4g}"
-        write_report(folder, title=f"Training {config.preset}", summary=summary)
     folder.close()
     return folder
 
