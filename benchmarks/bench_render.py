@@ -1,6 +1,6 @@
 """Time of one 512 x 512 picture of a body: median of n, and where it goes.
 
-    python benchmarks/bench_render.py [--mesh free|sphere] [--frames 15] [--side 512]
+    python benchmarks/bench_render.py [--mesh free|sphere|FILE] [--frames 15] [--side 512]
 
 "first picture" builds the scene (ray-tracing structure, normals, ambient occlusion) and draws; "next view" draws the
 same scene from another side. Rays are counted by what Embree is asked.
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,9 @@ def body(name: str) -> tuple[np.ndarray, np.ndarray]:
     if name == "sphere":
         ball = trimesh.creation.icosphere(5, radius=0.9)
         return np.asarray(ball.vertices, dtype=np.float32), np.asarray(ball.faces)
+    if name != "free":
+        loaded = trimesh.load_mesh(name, process=False)
+        return np.asarray(loaded.vertices, dtype=np.float32), np.asarray(loaded.faces)
     arrays = free.load_body()
     return arrays.v_template.astype(np.float32), arrays.faces
 
@@ -70,13 +74,14 @@ def timed(job: Callable[[], Any], count: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mesh", choices=("free", "sphere"), default="free")
+    parser.add_argument("--mesh", default="free", help="free (FreeBody), sphere, or a mesh file")
     parser.add_argument("--frames", type=int, default=15)
     parser.add_argument("--side", type=int, default=512)
     args = parser.parse_args()
     v, f = body(args.mesh)
     camera = orbit(v, azimuth_rad=0.4, elevation_rad=0.1, width_px=args.side, height_px=args.side)
-    print(f"{args.mesh}: {len(v)} vertices, {len(f)} faces, {args.side} x {args.side} pixels, median of {args.frames}")
+    size = f"{len(v)} vertices, {len(f)} faces, {args.side} x {args.side} pixels"
+    print(f"{Path(args.mesh).name}: {size}, median of {args.frames}")
     floor = Ground(float(v[:, 1].min()))
     looks = {
         "one ray a pixel, no occlusion": Look(samples=1, occlusion_rays=0),

@@ -7,7 +7,8 @@ import trimesh
 from openexpose.errors import ConfigError, DataError
 from openexpose.geometry.camera import Camera, PerspectiveCamera, WeakCamera, look_at, orbit
 from openexpose.render.ground import Ground
-from openexpose.render.raycast import Look, Rendered, outline_box, rays, render, render_scene
+from openexpose.render.raycast import Look, Rendered, outline_box, render, render_scene
+from openexpose.render.rays import rays
 from openexpose.render.scene import BLUE, CLAY, SKIN, Mesh, Scene
 
 PLAIN = Look(samples=1, occlusion_rays=0)

@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from openexpose.errors import ConfigError
 from openexpose.geometry.camera import Camera, PerspectiveCamera
+from openexpose.render.rays import rays
 from openexpose.render.scene import Scene
 
 
@@ -31,24 +32,22 @@ def ground_shadow(scene: Scene, camera: Camera, ground: Ground) -> Float[np.ndar
     """Alpha of the floor's shadow at each pixel. Raises ConfigError for a WeakCamera: its world has no floor."""
     if not isinstance(camera, PerspectiveCamera):
         raise ConfigError("a ground needs a PerspectiveCamera in a y-up world; drop Look.ground for a weak camera")
-    shadow, origin_m, step_m = _shadow_map(scene, ground)
+    shadow, origin_m, step_m = scene.kept(ground, lambda: _shadow_map(scene, ground))
     c, r = np.meshgrid(np.arange(camera.width_px), np.arange(camera.height_px))
-    homogeneous = np.stack([c, r, np.ones_like(c)], axis=-1).reshape(-1, 3)
-    directions = homogeneous @ (camera.T_camera_world[:3, :3].T @ np.linalg.inv(camera.K)).T
-    eye = camera.T_world_camera[:3, 3]
-    down = directions[:, 1]
-    t = (ground.height_m - eye[1]) / np.where(np.abs(down) > 1e-9, down, np.nan)
-    ahead = t > 0
-    place = eye[[0, 2]] + t[ahead, None] * directions[ahead][:, [0, 2]]
-    where = ((place - origin_m) / step_m).T
-    alpha = np.zeros(len(t), dtype=np.float32)
-    alpha[ahead] = map_coordinates(shadow, where, order=1, mode="constant", cval=0.0)
+    eye, directions = rays(camera, np.stack([c.ravel(), r.ravel()], axis=-1).astype(np.float64), 0.0)
+    height, down = ground.height_m - eye[0, 1], directions[:, 1]
+    ahead = down * height > 1e-9
+    t = height / down[ahead]
+    x = (eye[0, 0] + t * directions[ahead, 0] - origin_m[0]) / step_m
+    z = (eye[0, 2] + t * directions[ahead, 2] - origin_m[1]) / step_m
+    alpha = np.zeros(len(directions), dtype=np.float32)
+    alpha[ahead] = map_coordinates(shadow, np.stack([x, z]), order=1, mode="constant", cval=0.0)
     return alpha.reshape(camera.height_px, camera.width_px)
 
 
 def _shadow_map(scene: Scene, ground: Ground) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
     """Shadow alpha on a square grid over the floor (x along axis 0, z along axis 1), its corner and its spacing."""
-    cells, rays = 72, 40
+    cells, samples = 64, 32
     flat = scene.vertices[:, [0, 2]].astype(np.float64)
     low, high = flat.min(axis=0) - ground.reach_m, flat.max(axis=0) + ground.reach_m
     step_m = float((high - low).max() / (cells - 1))
@@ -56,6 +55,6 @@ def _shadow_map(scene: Scene, ground: Ground) -> tuple[NDArray[np.float32], NDAr
     x, z = np.meshgrid(low[0] + step_m * np.arange(n[0]), low[1] + step_m * np.arange(n[1]), indexing="ij")
     points = np.stack([x, np.full_like(x, ground.height_m), z], axis=-1).reshape(-1, 3).astype(np.float32)
     up = np.broadcast_to(np.array([0, 1, 0], dtype=np.float32), points.shape)
-    dark = 1 - scene.sky_share(points, up, rays, ground.reach_m)
+    dark = 1 - scene.sky_share(points, up, samples, ground.reach_m)
     soft = gaussian_filter(dark.reshape(n[0], n[1]), 1.0, mode="constant")
     return (soft * ground.strength).astype(np.float32), low, step_m

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from openexpose.errors import ConfigError
 from openexpose.geometry.camera import Camera, PerspectiveCamera
 from openexpose.render.ground import Ground, ground_shadow
+from openexpose.render.rays import rays
 from openexpose.render.scene import CLAY, Hits, Material, Mesh, Scene
 from openexpose.render.shade import STUDIO, Lighting, Surface, shade, surface_at
 
@@ -119,27 +120,6 @@ def render_scene(scene: Scene, camera: Camera, *, look: Look = Look()) -> Render
     if look.ground is not None:
         frame.lay_on(ground_shadow(scene, camera, look.ground))
     return frame.finished()
-
-
-def rays(
-    camera: Camera, pixels: NDArray[np.floating], near_m: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Origins and directions (N, 3) of the rays through pixel positions (column, row), in the meshes' frame.
-
-    The direction's component along the viewing axis is 1, so a ray parameter is a depth: from the camera for a
-    PerspectiveCamera, from the plane z = near_m for a WeakCamera.
-    """
-    # written out instead of a matrix product: BLAS would start threads for rows of three
-    column, row = pixels[:, :1], pixels[:, 1:]
-    if isinstance(camera, PerspectiveCamera):
-        M = camera.T_camera_world[:3, :3].T @ np.linalg.inv(camera.K)
-        directions = (column * M[:, 0] + row * M[:, 1] + M[:, 2]).astype(np.float32)
-        eye = camera.T_world_camera[:3, 3].astype(np.float32)
-        return np.broadcast_to(eye, directions.shape), directions
-    M = np.linalg.inv(camera.T_px_m)
-    origins = (column * M[:, 0] + row * M[:, 1] + M[:, 2]).astype(np.float32)
-    origins[:, 2] = near_m
-    return origins, np.broadcast_to(np.array([0, 0, 1], dtype=np.float32), origins.shape)
 
 
 def outline_box(scene: Scene, camera: Camera) -> tuple[slice, slice]:

@@ -3,9 +3,10 @@
 Everything here is headless and CPU-only: embreex (Intel's Embree) answers the ray queries, numpy does the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from openexpose.errors import DataError, ShapeError
 
+Kept = TypeVar("Kept")
 Colour = tuple[float, float, float]
 """sRGB, each 0..1."""
 
@@ -108,7 +110,7 @@ class Scene:
     """Meshes ready to be hit by rays; build once, render from many sides."""
 
     meshes: Sequence[Mesh]
-    _occlusion: dict[tuple[int, float], NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.meshes:
@@ -204,15 +206,22 @@ class Scene:
         Per vertex, not per pixel: it does not depend on the view, and interpolation hides the sampling noise.
         Source: ambient occlusion (Zhukov et al. 1998), directions on a Fibonacci spiral turned per vertex.
         """
-        key = (rays, reach_m)
-        if key not in self._occlusion:
-            open_share = self.sky_share(self.vertices, self.normals, rays, reach_m)
-            self._occlusion[key] = self._smoothed(open_share)
-        return self._occlusion[key]
+        return self.kept(
+            ("openness", rays, reach_m),
+            lambda: self._smoothed(self.sky_share(self.vertices, self.normals, rays, reach_m)),
+        )
+
+    def kept(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """What `make` returned for this key the first time: for results that do not depend on the view."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: Kept = self._kept[key]
+        return found
 
     def sky_share(
         self, points: NDArray[np.float32], normals: NDArray[np.float32], rays: int, reach_m: float
     ) -> NDArray[np.float32]:
+        """(N,) cosine-weighted share of the half sphere above each point that is free within `reach_m`."""
         start = points + normals * np.float32(0.1 * self.lift_m)
         x, y = _tangents(normals)
         turn = (np.arange(len(points), dtype=np.float32) * np.float32(2.3999632)) % np.float32(2 * np.pi)
