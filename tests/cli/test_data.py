@@ -43,11 +43,12 @@ def test_check_says_yes_or_names_what_is_wrong(folder, capsys):
     assert "photos not checked" in capsys.readouterr().out
 
 
-def test_look_writes_a_sheet_even_with_bad_photos(folder):
+def test_look_writes_a_sheet_even_with_bad_photos(folder, capsys):
     (folder / "1.png").write_bytes(b"")
     out = folder / "sheet.png"
     args = ["data", "look", str(folder / "toy.npz"), "--photos", str(folder), "--out", str(out), "--cell-px", "64"]
-    assert main([*args, "--rows", "2", "--versions", "1", "--layout", "body"]) == 0
+    assert main([*args, "--rows", "3", "--versions", "1", "--layout", "body"]) == 0
+    assert "1 rows were skipped" in capsys.readouterr().out
     assert np.asarray(Image.open(out)).shape[1] == 3 * (64 + 8) + 8
 
 

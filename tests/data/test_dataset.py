@@ -13,7 +13,7 @@ from openexpose.data.dataset import HumanDataStore, Samples
 from openexpose.data.degrade import DegradeConfig
 from openexpose.data.humandata import HumanData
 from openexpose.data.humandata_write import write_records
-from openexpose.data.sample import body_layout, collate, head_layout
+from openexpose.data.sample import body_layout, collate, head_layout, skip_report
 from openexpose.errors import ConfigError, DataError
 
 SETTINGS = {"seed": 5, "box_scale": 1.2, "on_error": "raise"}
@@ -166,6 +166,7 @@ def test_a_bad_photo_stops_or_is_replaced_and_reported():
     s = skipping.sample(2, epoch=0, index=2)
     assert s.row == 4 and len(s.skipped) == 2 and "row 3" in s.skipped[1]
     assert collate([s]).skipped == s.skipped
+    assert skip_report(s.skipped * 3).startswith("2 rows were skipped") and skip_report(()) == ""
     hopeless = Samples(
         ToyStore(bad=frozenset(range(6))), body_layout(), augment.body(), seed=0, box_scale=1.0, on_error="skip"
     )

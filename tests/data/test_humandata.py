@@ -3,6 +3,7 @@ import pickle
 import pickletools
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -221,3 +222,36 @@ def test_damaged_files_give_our_errors_only(tmp_path):
         path.write_bytes(bad)
         with contextlib.suppress(OpenExposeError):
             list(HumanData.open(path))
+
+
+def test_odd_columns_are_laid_flat(tmp_path):
+    """Ragged scans (Stirling), lists of cameras (3DPW), rows of unlike things: converters store them."""
+    scans = np.empty(3, object)
+    scans[:] = [np.full((n, 3), n, np.float32) for n in (2, 5, 1)]
+    cameras = [{"K": np.eye(3) * i, "name": f"c{i}"} for i in range(3)]
+    odd = np.empty(3, object)
+    odd[:] = [{"a": 1}, None, [2, "x"]]
+    np.savez(
+        tmp_path / "o.npz",
+        image_path=["a", "b", "c"],
+        vertices=scans,
+        cam_param=np.array(cameras, object),
+        odd=odd,
+        __data_len__=3,
+    )
+    store = HumanData.open(tmp_path / "o.npz")
+    extras = store.row(1, extras=True).extras
+    np.testing.assert_array_equal(extras["vertices"], scans[1])
+    np.testing.assert_array_equal(extras["cam_param/K"], np.eye(3))
+    assert extras["cam_param/name"] == "c1" and extras["odd"] == "null"
+    assert store.columns.describe("vertices") == ("float32", (3, None, 3))
+    assert store.row(1).extras == {}
+
+
+def test_many_may_open_a_file_for_the_first_time_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("openexpose.data.humandata.SMALL_BYTES", 0)
+    path = reference_style(tmp_path / "a.npz", example())
+    with ThreadPoolExecutor(4) as pool:
+        for store in pool.map(lambda _: HumanData.open(path), range(8)):
+            same_rows(store, example())
+    assert [p.name for p in (tmp_path / ".openexpose").iterdir()] == ["a.rows.npz"]

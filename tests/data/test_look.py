@@ -12,7 +12,7 @@ from openexpose.geometry.camera import WeakCamera
 def test_a_sheet_has_a_line_for_each_row(toy):
     samples = Samples(toy, body_layout(), augment.body(), seed=0, box_scale=1.2, on_error="raise")
     cfg = LookConfig(versions=2, cell_px=96)
-    one, two = contact_sheet(samples, [1], cfg), contact_sheet(samples, [1, 3], cfg)
+    one, two = (contact_sheet(samples, rows, cfg).picture for rows in ([1], [1, 3]))
     assert one.dtype == np.uint8 and one.shape[1] == two.shape[1] == 4 * (96 + 8) + 8
     assert two.shape[0] > 1.5 * one.shape[0]
 

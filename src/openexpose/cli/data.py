@@ -18,7 +18,7 @@ from openexpose.data.dataset import HumanDataStore, Samples, Store
 from openexpose.data.humandata import KEYPOINTS, HumanData
 from openexpose.data.look import LookConfig, contact_sheet
 from openexpose.data.pack import PhotoPack
-from openexpose.data.sample import TargetLayout, body_layout, hand_layout, head_layout
+from openexpose.data.sample import TargetLayout, body_layout, hand_layout, head_layout, skip_report
 from openexpose.errors import ConfigError
 from openexpose.readers import Npz, write_atomically
 
@@ -201,9 +201,12 @@ def _look(config: Look) -> int:
     model = None
     if config.model is not None:
         model = load_model(config.model, num_betas=layout.betas, num_expression=layout.expression or None)
-    picture = contact_sheet(samples, rows.tolist(), LookConfig(config.versions, config.cell_px), model)
+    made = contact_sheet(samples, rows.tolist(), LookConfig(config.versions, config.cell_px), model)
+    picture = made.picture
     with write_atomically(config.out) as temporary:
         Image.fromarray(picture).save(temporary)
+    if made.skipped:
+        _console().print(escape(skip_report(made.skipped)))
     _console().print(
         f"wrote {escape(str(config.out))}: {len(rows)} of {len(store):,} rows, "
         f"{picture.shape[1]} x {picture.shape[0]} pixels"

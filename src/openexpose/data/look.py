@@ -40,8 +40,17 @@ class LookConfig:
     """Side of each picture."""
 
 
-def contact_sheet(samples: Samples, rows: Sequence[int], cfg: LookConfig, model: BodyModel | None = None) -> Picture:
-    """Return a picture with one line for each row: the photo, the plain crop, augmented crops, and the body on them.
+@dataclass(frozen=True)
+class Sheet:
+    """A contact sheet and what could not be shown on it."""
+
+    picture: Picture
+    skipped: tuple[str, ...]
+    """One message for each bad row that another one replaces."""
+
+
+def contact_sheet(samples: Samples, rows: Sequence[int], cfg: LookConfig, model: BodyModel | None = None) -> Sheet:
+    """Return a sheet with one line for each row: the photo, the plain crop, augmented crops, and the body on them.
 
     model: body model of the rows' params; None draws no meshes.
     Raises DataError as `Samples.sample`.
@@ -52,8 +61,10 @@ def contact_sheet(samples: Samples, rows: Sequence[int], cfg: LookConfig, model:
     )
     pictures: list[Picture] = []
     captions: list[str] = []
+    skipped: list[str] = []
     for row in rows:
         first = calm.sample(row, epoch=0, index=row)
+        skipped += first.skipped
         pictures += [
             photo_panel(samples, first.row, cfg.cell_px),
             crop_panel(first, samples.layout.skeleton, cfg.cell_px),
@@ -67,7 +78,8 @@ def contact_sheet(samples: Samples, rows: Sequence[int], cfg: LookConfig, model:
             panel = crop_panel(one, samples.layout.skeleton, cfg.cell_px)
             pictures.append(panel if model is None else mesh_panel(one, model, cfg.cell_px, over=panel))
             captions.append(f"augmented, epoch {version}")
-    return sheet(pictures, columns=len(pictures) // len(rows), captions=captions, title=samples.store.name)
+    picture = sheet(pictures, columns=len(pictures) // len(rows), captions=captions, title=samples.store.name)
+    return Sheet(picture, tuple(skipped))
 
 
 _VARIED = (

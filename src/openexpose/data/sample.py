@@ -1,6 +1,6 @@
 """One training item and a stack of them. Every target of a kind has the same shape in every sample, known or not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +113,15 @@ class SampleBatch:
 
     def __len__(self) -> int:
         return len(self.crops)
+
+
+def skip_report(messages: Iterable[str]) -> str:
+    """Return a summary of all `skipped` messages of a run, the first few in full; empty if there were none."""
+    unique = sorted(set(messages))
+    if not unique:
+        return ""
+    more = f"\n  ... and {len(unique) - 10} more" if len(unique) > 10 else ""
+    return f"{len(unique)} rows were skipped:\n" + "\n".join(f"  {m}" for m in unique[:10]) + more
 
 
 def collate(samples: Sequence[Sample]) -> SampleBatch:
