@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_assets import golden_assets, golden_set
 from torch import Tensor
 
+from golden_assets import golden_assets, golden_set
 from openexpose.body import BodyModel, Posed, load_model
 from openexpose.body.load import load_arrays
 from openexpose.body.params import join_pose
