@@ -7,6 +7,7 @@ from torch import Tensor
 from openexpose.body.stages import Posed
 from openexpose.errors import DataError
 from openexpose.export.skinned import SkinnedMesh
+from openexpose.render.scene import SKIN
 
 
 def skinned_mesh(
@@ -15,10 +16,11 @@ def skinned_mesh(
     name: str,
     row: int = 0,
     T_world_model: Float[np.ndarray, "4 4"] | None = None,
-    colour: tuple[float, float, float] = (0.80, 0.62, 0.53),
+    vertex_colours: Float[np.ndarray, "V 3"] | None = None,
 ) -> SkinnedMesh:
     """One body of a batch as a skinned mesh with its expression as morph targets; equal to `posed.skin()`.
 
+    vertex_colours: sRGB 0..1, e.g. of `export.paint`; None is plain skin.
     row: which body, counted over the flattened batch axes.
     The pose's correctives are in the rest vertices, so the file shows this very surface; turned to another pose in a
     viewer it keeps them. Joints stay at the places of this expression.
@@ -46,7 +48,8 @@ def skinned_mesh(
         T_world_model=np.eye(4) if T_world_model is None else T_world_model,
         morphs={n: offsets[:, :, k] for k, n in enumerate(names)},
         morph_values=dict(zip(names, values.tolist(), strict=True)),
-        colour=colour,
+        vertex_colours=vertex_colours,
+        colour=SKIN.colour if vertex_colours is None else (1.0, 1.0, 1.0),
     )
 
 
