@@ -1,0 +1,312 @@
+"""The inference path: the same networks with batch norms folded, sums and ReLUs inside the convolutions, channels last.
+
+Convolutions go through oneDNN's fused operators with weights packed once, where torch has them for the CPU; elsewhere
+through plain convolutions. The result answers like the model it was made from (parameters to 1e-4 in float32, 1e-2 in
+bfloat16; `tests/nets/test_fast.py`), cannot be trained or saved, and does not follow later changes of its weights.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from openexpose.errors import ConfigError
+from openexpose.nets.expose import ExPose
+from openexpose.nets.hrnet import HRNetExPose
+from openexpose.nets.regressor import IterativeRegressor, PartRegressor
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def speed_up(model: ExPose, *, dtype: torch.dtype = torch.float32) -> ExPose:
+    """A copy of the whole model for inference; the body model is shared.
+
+    dtype: of the backbones, float32 or bfloat16. Regressors, body model and crops stay in float32.
+    Raises ConfigError if the model is in training mode or the dtype is another.
+    """
+    parts = [speed_up_part(part, dtype=dtype) for part in (model.body, model.hand, model.head)]
+    return ExPose(*parts, body_model=model.body_model, zoom=model.zoom, gate=model.gate).eval()
+
+
+def speed_up_part(part: PartRegressor[Any], *, dtype: torch.dtype = torch.float32) -> PartRegressor[Any]:
+    """A copy of one network for inference. Raises ConfigError as `speed_up` does."""
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise ConfigError(f"backbones run in float32 or bfloat16, not {dtype}")
+    if part.training:
+        raise ConfigError("call .eval() first: batch norms can only be folded with their stored statistics")
+    with torch.no_grad():
+        backbone = FastBackbone(fast_network(part.backbone, dtype), dtype)
+        backbone(torch.zeros(1, 3, part.crop_px, part.crop_px))  # packs the weights for this size of crop
+        regressor = collapsed(part.regressor)
+    fast = PartRegressor(backbone, regressor, part.codec, crop_px=part.crop_px, fixed_norm=True)
+    return fast.eval().requires_grad_(False)
+
+
+class FusedConv(nn.Module):
+    """Convolution, then optionally plus another map, then optionally ReLU: one pass over the memory."""
+
+    def __init__(self, conv: nn.Conv2d, norm: nn.Module | None, *, relu: bool, dtype: torch.dtype) -> None:
+        super().__init__()
+        if isinstance(norm, nn.BatchNorm2d):
+            conv = fuse_conv_bn_eval(conv, norm)
+        self.relu = relu
+        self.stride, self.padding, self.dilation = list(conv.stride), list(_numbers(conv.padding)), list(conv.dilation)
+        self.groups = conv.groups
+        self.weight = conv.weight.detach().to(dtype).to(memory_format=torch.channels_last)
+        self.bias = None if conv.bias is None else conv.bias.detach().to(dtype)
+        self.onednn = self.weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        self.packed = False
+
+    def pack(self, height: int, width: int) -> None:
+        """Store the weights as oneDNN's kernel for maps of this size wants them; any batch size may follow."""
+        inputs = [1, self.weight.shape[1] * self.groups, height, width]
+        where = (self.padding, self.stride, self.dilation, self.groups)
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *where, inputs)
+        self.packed = True
+
+    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+        """The convolved map, plus another of the same shape. The first call packs."""
+        where = (self.padding, self.stride, self.dilation, self.groups)
+        if not self.onednn:
+            padding, stride, dilation, groups = where
+            out = functional.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
+            out = out if plus is None else out.add_(plus)
+            return out.relu_() if self.relu else out
+        if not self.packed:
+            self.pack(*x.shape[2:])
+        if plus is None:
+            kind = "relu" if self.relu else "none"
+            out = torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *where, kind, [], "")
+            return out
+        after = "relu" if self.relu else None
+        out = torch.ops.mkldnn._convolution_pointwise.binary(
+            x, plus, self.weight, self.bias, *where, "add", 1.0, after, [], ""
+        )
+        return out
+
+
+class FastBlock(nn.Module):
+    """A residual block of two or three fused convolutions; the last one adds the shortcut."""
+
+    def __init__(self, convs: list[FusedConv], shortcut: nn.Module | None) -> None:
+        super().__init__()
+        self.first, self.last = nn.Sequential(*convs[:-1]), convs[-1]
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output."""
+        out: Tensor = self.last(self.first(x), x if self.shortcut is None else self.shortcut(x))
+        return out
+
+
+class FastFuse(nn.Module):
+    """One branch's output of an HRNet module: every branch brought to its resolution, summed, ReLU."""
+
+    def __init__(self, own: int, layers: nn.ModuleList, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.own = own
+        self.coarser = nn.ModuleDict(
+            {str(j): FusedConv(f[0], f[1], relu=False, dtype=dtype) for j, f in _after(own, layers)}
+        )
+        self.finer = nn.ModuleList([fast_sequence(_flat(layers[j]), dtype) for j in range(own)])
+
+    def forward(self, branches: list[Tensor]) -> Tensor:
+        """The fused map of branch `own`."""
+        total = branches[self.own]
+        for j, conv in self.coarser.items():
+            total = total + functional.interpolate(conv(branches[int(j)]), scale_factor=2.0 ** (int(j) - self.own))
+        for branch, chain in zip(branches, self.finer, strict=False):
+            *steps, last = chain
+            for step in steps:
+                branch = step(branch)
+            total = last(branch, total)
+        return total.relu()
+
+
+class FastModule(nn.Module):
+    """An HRNet module: residual blocks on every branch, then the fusion."""
+
+    def __init__(self, module: Any, dtype: torch.dtype, *, wanted: tuple[int, ...]) -> None:
+        """wanted: the outputs that somebody reads; the others come back as None."""
+        super().__init__()
+        self.branches = nn.ModuleList([fast_network(branch, dtype) for branch in module.branches])
+        self.fuse = nn.ModuleDict({str(i): FastFuse(i, module.fuse_layers[i], dtype) for i in wanted})
+
+    def forward(self, branches: list[Tensor]) -> list[Any]:
+        """The module's outputs, fine to coarse."""
+        seen = [branch(x) for branch, x in zip(self.branches, branches, strict=True)]
+        return [self.fuse[str(i)](seen) if str(i) in self.fuse else None for i in range(len(seen))]
+
+
+class FastHRNet(nn.Module):
+    """`HRNetExPose` of fused convolutions."""
+
+    def __init__(self, net: HRNetExPose, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            FusedConv(net.conv1, net.bn1, relu=True, dtype=dtype), FusedConv(net.conv2, net.bn2, relu=True, dtype=dtype)
+        )
+        self.layer1 = fast_network(net.layer1, dtype)
+        self.transition1 = nn.ModuleList([fast_network(t, dtype) for t in net.transition1])
+        self.stage2 = FastModule(net.stage2[0], dtype, wanted=(0, 1))
+        self.transition2, self.transition3 = (fast_network(t, dtype) for t in (net.transition2[2], net.transition3[3]))
+        last = len(net.stage3) - 1
+        self.stage3 = nn.ModuleList(
+            [FastModule(m, dtype, wanted=(1, 2) if i == last else (0, 1, 2)) for i, m in enumerate(net.stage3)]
+        )
+        self.subsample_3, self.subsample_2 = (fast_network(s, dtype) for s in (net.subsample_3, net.subsample_2))
+        self.tail = fast_network(net.conv_layers, dtype)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Features, in float32."""
+        x = self.layer1(self.stem(picture))
+        fine, mid = self.stage2([branch(x) for branch in self.transition1])
+        branches = [fine, mid, self.transition2(mid)]
+        for module in self.stage3:
+            branches = module(branches)
+        _, mid, coarse = branches
+        tail = torch.cat([self.subsample_3(mid), self.subsample_2(coarse), self.transition3(coarse)], 1)
+        return self.tail(tail).mean((2, 3), dtype=torch.float32)
+
+
+class FastResNet(nn.Module):
+    """timm's ResNet of fused convolutions."""
+
+    def __init__(self, net: Any, dtype: torch.dtype) -> None:
+        super().__init__()
+        stem = [*net.conv1] if isinstance(net.conv1, nn.Sequential) else [net.conv1]
+        self.stem = fast_sequence([*stem, net.bn1, net.act1], dtype)
+        self.pool = net.maxpool
+        self.layers = nn.Sequential(
+            *(fast_network(layer, dtype) for layer in (net.layer1, net.layer2, net.layer3, net.layer4))
+        )
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Features, in float32."""
+        return self.layers(self.pool(self.stem(picture))).mean((2, 3), dtype=torch.float32)
+
+
+class FastBackbone(nn.Module):
+    """Casts and lays out the crops for a fast network."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.dtype = network, dtype
+
+    def forward(self, crops: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
+        """Float32 features of normalised RGB crops."""
+        if not len(crops):
+            crops, rows = crops.new_zeros(1, *crops.shape[1:]), 0  # oneDNN's fused operators refuse empty batches
+        else:
+            rows = len(crops)
+        features: Tensor = self.network(crops.to(self.dtype, memory_format=torch.channels_last))
+        return features[:rows].float()
+
+
+class LinearRegressor(nn.Module):
+    """Three steps of a regressor without activations, as the one affine map that they are."""
+
+    def __init__(self, regressor: IterativeRegressor) -> None:
+        super().__init__()
+        layers = [*regressor.hidden, regressor.output]
+        weight, bias = layers[0].weight.double(), layers[0].bias.double()
+        for layer in layers[1:]:
+            weight, bias = layer.weight.double() @ weight, layer.weight.double() @ bias + layer.bias.double()
+        D = weight.shape[0]
+        from_features, step = weight[:, :-D], weight[:, -D:] + torch.eye(D, dtype=torch.float64, device=weight.device)
+        powers = [torch.linalg.matrix_power(step, t) for t in range(regressor.steps + 1)]
+        once = torch.stack(powers[:-1]).sum(0)  # 1 + step + step^2: what a constant push adds up to
+        self.mean_param = regressor.mean_param
+        self.from_features, self.from_start = (w.float() for w in (once @ from_features, powers[-1]))
+        self.bias = (once @ bias).float()
+
+    def forward(
+        self, features: Float[Tensor, "B F"], start: Float[Tensor, "B D"] | None = None
+    ) -> Float[Tensor, "B D"]:
+        """The last guess."""
+        guess = self.mean_param.expand(len(features), -1) if start is None else start
+        return torch.addmm(functional.linear(guess, self.from_start, self.bias), features, self.from_features.T)
+
+
+def collapsed(regressor: IterativeRegressor) -> nn.Module:
+    """The regressor itself, or one matrix where it has no activations (ExPose's body)."""
+    return LinearRegressor(regressor) if isinstance(regressor.activation, nn.Identity) else regressor
+
+
+def fast_network(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A network of fused convolutions; kinds that are not known here only change layout and precision."""
+    name = type(network).__name__
+    known: dict[str, Callable[[Any, torch.dtype], nn.Module]] = {
+        "HRNetExPose": FastHRNet,
+        "ResNet": FastResNet,
+        "BasicBlock": _fast_block,
+        "Bottleneck": _fast_block,
+        "Sequential": lambda n, d: fast_sequence(_flat(n), d),
+    }
+    if name in known and _is_plain(network):
+        return known[name](network, dtype)
+    return copy.deepcopy(network).to(dtype).to(memory_format=torch.channels_last)
+
+
+def fast_sequence(modules: list[nn.Module], dtype: torch.dtype) -> nn.Sequential:
+    """Runs of convolution, batch norm, ReLU become one module each; others go through `fast_network`."""
+    out: list[nn.Module] = []
+    queue = [m for m in modules if not isinstance(m, nn.Identity)]
+    while queue:
+        head = queue.pop(0)
+        if isinstance(head, nn.Conv2d):
+            norm = queue.pop(0) if queue and isinstance(queue[0], nn.BatchNorm2d) else None
+            relu = bool(queue) and isinstance(queue[0], nn.ReLU)
+            out.append(FusedConv(head, norm, relu=relu, dtype=dtype))
+            queue = queue[1:] if relu else queue
+        else:
+            out.append(fast_network(head, dtype))
+    return nn.Sequential(*out)
+
+
+def _fast_block(block: Any, dtype: torch.dtype) -> nn.Module:
+    count = 3 if hasattr(block, "conv3") else 2
+    convs = [
+        FusedConv(getattr(block, f"conv{i}"), getattr(block, f"bn{i}"), relu=True, dtype=dtype)
+        for i in range(1, count + 1)
+    ]
+    shortcut = block.downsample
+    if isinstance(shortcut, nn.Conv2d):
+        shortcut = nn.Sequential(shortcut)
+    return FastBlock(convs, None if shortcut is None else fast_sequence(_flat(shortcut), dtype))
+
+
+def _is_plain(network: Any) -> bool:
+    """Whether timm's options that would change the arithmetic (anti-aliasing, squeeze-excite, ...) are off."""
+    blocks = [network] if hasattr(network, "conv2") and hasattr(network, "act1") else []
+    blocks += [m for m in network.modules() if type(m).__name__ in ("BasicBlock", "Bottleneck")]
+    for block in blocks:
+        extras = [getattr(block, n, None) for n in ("drop_block", "aa", "se", "drop_path")]
+        acts = [getattr(block, n) for n in ("act1", "act2", "act3") if hasattr(block, n)]
+        if any(e is not None and not isinstance(e, nn.Identity) for e in extras) or not all(
+            isinstance(a, nn.ReLU) for a in acts
+        ):
+            return False
+    return True
+
+
+def _flat(module: nn.Module) -> list[nn.Module]:
+    """The leaves of nested sequences, in order."""
+    if not isinstance(module, nn.Sequential):
+        return [module]
+    return [leaf for child in module for leaf in _flat(child)]
+
+
+def _after(own: int, layers: nn.ModuleList) -> Iterator[tuple[int, Any]]:
+    return ((j, layers[j]) for j in range(own + 1, len(layers)))
+
+
+def _numbers(padding: Any) -> tuple[int, int]:
+    if isinstance(padding, str):
+        raise ConfigError(f"convolutions with padding={padding!r} cannot be fused")
+    return (int(padding[0]), int(padding[1]))
