@@ -181,6 +181,16 @@ def test_rows_that_lack_what_is_needed_are_refused(toy):
         Samples(ToyStore(0), body_layout(), augment.body(), **SETTINGS)
 
 
+@pytest.mark.parametrize(
+    ("box", "message"), [((900, 5, 10, 9), "does not touch"), ((5, 5, 0, 9), "empty"), ((5, np.nan, 9, 9), "finite")]
+)
+def test_boxes_that_show_nothing_are_refused(toy, monkeypatch, box, message):
+    record = replace(toy.row(0), box_xywh_px=np.array(box, float))
+    monkeypatch.setattr(ToyStore, "row", lambda self, index: record)
+    with pytest.raises(DataError, match=message):
+        Samples(toy, body_layout(), augment.body(), **SETTINGS).sample(0, epoch=0, index=0)
+
+
 def test_damage_beyond_the_reference(toy):
     cfg = replace(augment.whole(view_px=96), degrade=DegradeConfig(1.0, 1.0, 1.0, 1.0), truncate=1.0)
     plain = Samples(toy, body_layout(), augment.whole(view_px=96), **SETTINGS).sample(1, epoch=0, index=1)

@@ -182,6 +182,10 @@ def test_contradictions_are_named(tmp_path):
     data = example()
     with pytest.raises(DataError, match="same number of rows"):
         write_humandata(tmp_path / "x.npz", {**data, "image_path": ["a"]})
+    with pytest.raises(DataError, match="strict files hold no \\['weather'\\]"):
+        write_humandata(tmp_path / "x.npz", {**data, "weather": ["fine"] * 7}, key_strict=True)
+    write_humandata(tmp_path / "strict.npz", data, key_strict=True)
+    assert HumanData.open(tmp_path / "strict.npz").key_strict
     with pytest.raises(DataError, match="keypoints2d"):
         write_humandata(tmp_path / "x.npz", {**data, "keypoints2d": np.zeros((7, 190, 4))})
     np.savez(tmp_path / "y.npz", image_path=np.array(["a", "b"]), bbox_xywh=np.zeros((3, 5)), __data_len__=2)

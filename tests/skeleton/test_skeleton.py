@@ -66,7 +66,13 @@ def test_parts_divide_the_points_and_mirrored_points_change_hands(name):
 
 
 @pytest.mark.parametrize("name", sorted(SIZES))
-def test_bones_form_a_forest(name):
+def test_bones_join_different_points_once(name):
+    bones = [frozenset(b) for b in Skeleton.read(name).bones]
+    assert len(set(bones)) == len(bones) and all(len(b) == 2 for b in bones)
+
+
+@pytest.mark.parametrize("name", ["smplx", "smpl", "freihand", "mano"])
+def test_bones_of_a_body_model_form_a_tree(name):
     skeleton = Skeleton.read(name)
     parent = dict(skeleton.bones)
     for child in parent:
@@ -75,6 +81,14 @@ def test_bones_form_a_forest(name):
             child = parent[child]
             assert child not in seen
             seen.add(child)
+
+
+def test_a_skeleton_without_spine_shows_its_trunk():
+    coco = Skeleton.read("coco")
+    drawn = {frozenset((coco.names[a], coco.names[b])) for a, b in coco.bones}
+    assert {frozenset(("left_shoulder", "left_hip_extra")), frozenset(("left_shoulder", "right_shoulder"))} <= drawn
+    smplx = Skeleton.read("smplx")
+    assert (smplx.index("left_shoulder"), smplx.index("left_hip")) not in smplx.bones
 
 
 def test_unknown_convention_lists_those_there_are():

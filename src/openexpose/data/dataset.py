@@ -7,7 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from openexpose import images
 from openexpose.data.augment import AugmentConfig, Chance, Draw, Placement, draw, place, square_around
@@ -139,6 +139,7 @@ class Samples:
         label = "" if isinstance(source, Path) else f"photo {record.photo!r} of {self.store.name}"
         chances, damage = draw(self.augment, rng), draw_damage(self.augment.degrade, rng)
         with images.opened(source, name=label) as photo:
+            _require_overlap(record.box_xywh_px, photo.size_px, record.photo)
             placement = place(self.augment, chances, *square, photo_px=photo.size_px)
             cut = cut_out(photo, self.augment, placement)
         crop, view = finish(cut, self.augment, placement, chances, damage)
@@ -152,6 +153,12 @@ class Samples:
             row=row,
             skipped=skipped,
         )
+
+
+def _require_overlap(box_xywh_px: Float[np.ndarray, "4"], photo_px: tuple[int, int], photo: str) -> None:
+    lo, hi = np.maximum(box_xywh_px[:2], 0), np.minimum(box_xywh_px[:2] + box_xywh_px[2:], photo_px)
+    if (hi <= lo).any():
+        raise DataError(f"box {box_xywh_px.tolist()} does not touch photo {photo!r} of {photo_px[0]} x {photo_px[1]}")
 
 
 @dataclass(frozen=True)

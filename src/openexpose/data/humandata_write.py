@@ -19,6 +19,11 @@ from openexpose.skeleton import Skeleton
 
 _PROTOCOL = 3
 """The newest pickle that writes names as text lines, which `_for_old_numpy` edits."""
+KNOWN_KEYS = (
+    "image_path", "bbox_xywh", "config", "meta", "vertices", *FAMILIES,
+    *(k + suffix for k in KEYPOINTS for suffix in ("", "_mask", "_convention")),
+)  # fmt: skip
+"""What a strict HumanData may hold (spec 6.1)."""
 _WIDTH = {"keypoints2d": 3, "keypoints3d": 4}
 
 
@@ -30,8 +35,12 @@ def write_humandata(
     Keypoints are given in full, (N, K, 3) or (N, K, 4); points of `human_data` that no row knows are left out and
     recorded in the mask, as the reference's compression does.
     compressed: False makes the file larger and, if it has no dictionaries, directly mappable.
+    key_strict: mark the file so that the reference refuses keys it does not know; refused here already.
     Raises DataError naming the key whose shape or length is wrong.
     """
+    unknown = [k for k in data if k not in KNOWN_KEYS]
+    if key_strict and unknown:
+        raise DataError(f"{path}: strict files hold no {unknown}; known keys are {', '.join(KNOWN_KEYS)}")
     length = _checked_length(data, str(path))
     points = [k for k in KEYPOINTS if k in data]
     squeeze = bool(points) and all(data.get(f"{k}_convention", "human_data") == "human_data" for k in points)

@@ -18,6 +18,13 @@ PARTS: tuple[Part, ...] = ("body", "left_hand", "right_hand", "head")
 
 Points = TypeVar("Points", np.ndarray, Tensor)
 
+_TRUNK = (
+    ("left_shoulder", "left_hip"),
+    ("right_shoulder", "right_hip"),
+    ("left_hip", "right_hip"),
+    ("right_shoulder", "left_shoulder"),
+)
+"""Drawn where the tree leads nowhere."""
 _SIDE = re.compile(r"^(left|right)_(.+)$")
 _SUFFIX = re.compile(r"_(extra|openpose|3dhp|h36m)$")
 _FINGER = re.compile(r"^(thumb|index|middle|ring|pinky)(_[123])?$")
@@ -134,7 +141,10 @@ class Skeleton:
 
     @cached_property
     def bones(self) -> tuple[tuple[int, int], ...]:
-        """(child row, parent row) pairs to draw; ancestors that the convention lacks are skipped over."""
+        """(child row, parent row) pairs to draw; ancestors that the convention lacks are skipped over.
+
+        A convention without spine (COCO, LSP) gets the outline of its trunk instead.
+        """
         parent = kinematic_parents()
         by_plain: dict[str, int] = {}
         for i, n in enumerate(self.names):
@@ -146,6 +156,10 @@ class Skeleton:
                 above = parent.get(above)
             if above is not None:
                 pairs.append((i, by_plain[above]))
+        joined = {child for child, _ in pairs}
+        for a, b in _TRUNK:
+            if {a, b} <= set(by_plain) and by_plain[a] not in joined:
+                pairs.append((by_plain[a], by_plain[b]))
         return tuple(pairs)
 
     def map_to(self, other: "Skeleton", *, stand_ins: Mapping[str, str] | None = None) -> "KeypointMap":
