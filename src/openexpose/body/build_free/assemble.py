@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from openexpose.body.build_free import binding, contour, landmarks, parts, regress, store
 from openexpose.body.build_free.contents import body_contents, hand_contents, head_contents
+from openexpose.body.build_free.correctives import correctives
 from openexpose.body.build_free.expressions import make_face
 from openexpose.body.build_free.face import Face
 from openexpose.body.build_free.people import principal_shapes
+from openexpose.body.build_free.reference import reference
 from openexpose.body.build_free.rig import JOINTS, joint
 from openexpose.body.build_free.source import Source, load_source
-from openexpose.body.build_free.study import Study, head_people, prepare
+from openexpose.body.build_free.study import SEED, Study, head_people, prepare
 from openexpose.body.build_free.surface import Surface, symmetric_points
 from openexpose.body.free import FILES
 
@@ -23,8 +25,6 @@ I64 = NDArray[np.int64]
 BETAS, HEAD_BETAS, HAND_BETAS = 10, 100, 10
 FIT_PEOPLE = 120
 """Adults behind the joint regressor."""
-CANDIDATES = 90
-"""Vertices near a joint that may take part in it."""
 SMALLEST_WEIGHT = 2e-3
 MOST_JOINTS = 6
 """Skinning weights kept for a vertex."""
@@ -60,16 +60,19 @@ def make_surface(study: Study) -> tuple[Surface, Face]:
     regions = make_regions(weights, mirror)
     eyes = {side: int(source.groups[f"{side}_eye"][-1]) for side in ("left", "right")}
     static = landmarks.static_landmarks(template, source.faces, mirror, len(template))
+    body = reference(source, study.tposed, study.coefficients.mean(0))
+    frozen = {f"{side}_wrist": regions[f"{side}_hand"] for side in ("left", "right")} | {"neck": regions["head"]}
+    posedirs, pose_features = correctives(body, weights, mirror, frozen, np.random.default_rng(SEED + 2))
     surface = Surface(
         template=template,
         faces=source.faces,
         mirror=mirror,
         shapedirs=shapedirs,
-        J_regressor=fit_regressor(study, face.dirs, regions),
+        J_regressor=fit_regressor(study, template, shapedirs, face.dirs, regions),
         weights=weights,
         exprdirs=face.dirs,
-        posedirs=np.zeros((len(template), 3, 0)),
-        pose_features=np.zeros(0, np.int64),
+        posedirs=posedirs,
+        pose_features=pose_features,
         extra=landmarks.extra_vertices(template, weights, joints, mirror, eyes),
         static=static,
         dynamic=jaw_contour(source, template, static),
@@ -102,32 +105,52 @@ def make_regions(weights: F64, mirror: I64) -> dict[str, I64]:
     return {"left_hand": mirror[right], "right_hand": right, "head": parts.region(weights, parts.HEAD_JOINTS)}
 
 
-def fit_regressor(study: Study, exprdirs: F64, regions: dict[str, I64]) -> F64:
-    """(55, V) joints from rest vertices: sparse, non-negative, local, blind to expressions, symmetric."""
-    source, mirror = study.source, study.source.mirror
-    V = len(exprdirs)
-    still = np.abs(exprdirs).max((1, 2)) == 0
-    skin = np.isin(np.arange(V), source.groups["body"]) & still
-    points, targets = study.vertices[:FIT_PEOPLE], study.joints[:FIT_PEOPLE]
+def fit_regressor(study: Study, template: F64, shapedirs: F64, exprdirs: F64, regions: dict[str, I64]) -> F64:
+    """(55, V) joints from rest vertices: local, blind to expressions, symmetric, rows sum to one."""
+    source, mirror, V = study.source, study.source.mirror, len(template)
+    body = np.zeros(V, bool)
+    body[source.groups["body"]] = np.abs(exprdirs[source.groups["body"]]).max((1, 2)) == 0
+    betas = shape_coefficients(study.vertices, template, shapedirs)
     out = np.zeros((len(JOINTS), V))
     for j, name in enumerate(JOINTS):
         if name.startswith("right_"):
             continue
-        allowed = skin.copy()
-        if name == "left_eye":
-            allowed = np.isin(np.arange(V), source.groups["left_eye"])
-        elif name in ("head", "jaw"):
-            allowed &= np.isin(np.arange(V), regions["head"])
-        elif name[-1].isdigit() and not name.startswith("spine"):
-            allowed &= np.isin(np.arange(V), regions["left_hand"])
-        candidates = regress.near(points.mean(0), targets[:, j].mean(0), np.nonzero(allowed)[0], CANDIDATES)
-        row = regress.fit_row(points, targets[:, j], candidates, V)
+        allowed = _allowed(name, source, body, regions)
+        mean, dirs = _linear(betas, study.joints[:, j])
+        row = regress.fit_row(template, shapedirs, mean, dirs, allowed)
         if name.startswith("left_"):
             out[j] = row
             out[JOINTS.index(other_side(name))][mirror] = row
         else:
             out[j] = (row + row[mirror]) / 2
     return out.astype(np.float32).astype(np.float64)
+
+
+def shape_coefficients(vertices: F64, template: F64, shapedirs: F64) -> F64:
+    """(N, S) betas that bring the body closest to surfaces (N, V, 3)."""
+    D = shapedirs.reshape(-1, shapedirs.shape[2])
+    offset = (vertices - template).reshape(len(vertices), -1)
+    return np.asarray(np.linalg.solve(D.T @ D, D.T @ offset.T).T, np.float64)
+
+
+def _linear(betas: F64, positions: F64) -> tuple[F64, F64]:
+    """(3,) mean and (3, S) change per beta of positions (N, 3)."""
+    A = np.concatenate([np.ones((len(betas), 1)), betas], 1)
+    solution, *_ = np.linalg.lstsq(A, positions, rcond=None)
+    return solution[0], solution[1:].T
+
+
+def _allowed(name: str, source: Source, body: NDArray[np.bool_], regions: dict[str, I64]) -> I64:
+    """Vertices on which a joint's row may stand: those of a part whose own row must be the same, else the still skin."""
+    if name == "left_eye":
+        return source.groups["left_eye"]
+    if name in ("head", "jaw"):
+        home = regions["head"]
+    elif name[-1].isdigit() and not name.startswith("spine"):
+        home = regions["left_hand"]
+    else:
+        home = np.arange(len(body))
+    return np.sort(home[body[home]])
 
 
 def jaw_contour(source: Source, template: F64, static: tuple[I64, F64]) -> tuple[I64, F64]:

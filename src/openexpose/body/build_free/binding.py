@@ -22,6 +22,7 @@ TWIST: dict[str, tuple[str, float]] = {
 """Bones that swing with a joint but take only this part of its twist about the limb."""
 PRE_TWIST: dict[str, tuple[str, float]] = {"lowerarm02": ("wrist", 0.5), "lowerleg02": ("ankle", 0.4)}
 """Bones that take, ahead of the joint at their end, this part of its twist about the limb."""
+PARTIAL_BONES = frozenset((*HALF_TURN, *TWIST, *PRE_TWIST))
 _LIMB_END = {"shoulder": "elbow", "elbow": "wrist", "hip": "knee", "wrist": "elbow", "ankle": "knee"}
 
 

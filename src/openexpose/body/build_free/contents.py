@@ -29,7 +29,7 @@ def body_contents(body: Surface) -> Contents:
     out.put("parents", np.array(PARENTS), np.int16)
     out.put_dirs("shapedirs", body.shapedirs)
     out.put_dirs("exprdirs", body.exprdirs[..., :BODY_EXPRESSIONS])
-    out.put_dirs("posedirs", body.posedirs)
+    out.put_dirs("posedirs", body.posedirs, every=9)
     out.put_ids("pose_features", body.pose_features)
     out.put_rows("J_regressor", body.J_regressor)
     out.put_rows("weights", body.weights)

@@ -89,7 +89,7 @@ def part_contents(part: Part, family: str, label: str, parents: tuple[int, ...])
     out.put("v_template", part.template, np.float32)
     out.put_ids("faces", part.faces)
     out.put_rows("weights", part.weights)
-    out.put_dirs("posedirs", part.posedirs)
+    out.put_dirs("posedirs", part.posedirs, every=9)
     out.put_ids("pose_features", part.pose_features)
     out.put("parents", np.array(parents), np.int16)
     return out

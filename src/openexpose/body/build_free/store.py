@@ -44,10 +44,13 @@ class Contents:
         """Vertex or face ids in the smallest unsigned type."""
         self.put(name, value, np.uint16 if value.max(initial=0) < 2**16 else np.uint32)
 
-    def put_dirs(self, name: str, dirs: F64) -> None:
-        """(V, 3, C) displacements as blocks of columns: 16-bit steps where needed, else 8-bit; only vertices that move."""
+    def put_dirs(self, name: str, dirs: F64, every: int = 0) -> None:
+        """(V, 3, C) displacements as blocks of columns: 16-bit steps where needed, else 8-bit; only vertices that move.
+
+        every: start a new block after that many columns, where columns far apart move different vertices; 0: never.
+        """
         start = 0
-        for k, (stop, bits) in enumerate(_runs(dirs)):
+        for k, (stop, bits) in enumerate(_runs(dirs, every)):
             block = dirs[..., start:stop]
             moving = np.nonzero(np.abs(block).max((1, 2)) > NEGLIGIBLE_M)[0]
             levels = 2 ** (bits - 1) - 1
@@ -77,10 +80,13 @@ class Contents:
         return canonical(save(dict(sorted(self.tensors.items())), self.full_header()))
 
 
-def _runs(dirs: F64) -> list[tuple[int, int]]:
+def _runs(dirs: F64, every: int) -> list[tuple[int, int]]:
     """Consecutive columns that share a word length, as (end, bits)."""
     peak = np.abs(dirs).max((0, 1), initial=0.0)
     bits = np.where(peak / 127 / 2 > FINE_STEP_M, 16, 8)
+    if every:
+        ends = list(range(every, len(bits) + 1, every))
+        return [(e, int(bits[e - every : e].max())) for e in ends]
     ends = [*(np.nonzero(np.diff(bits))[0] + 1).tolist(), len(bits)]
     return [(e, int(bits[e - 1])) for e in ends if e > 0]
 

@@ -33,6 +33,8 @@ class Study:
     """(N, V, 3) random adults in the T-pose."""
     joints: F64
     """(N, 55, 3)."""
+    coefficients: F64
+    """(N, K) of those adults."""
     vertex_weight: F64
     """(V,) how much each vertex counts."""
 
@@ -45,7 +47,7 @@ def prepare(source: Source) -> Study:
     weight = np.ones(len(source.template))
     for group in ("tongue", "upper_teeth", "lower_teeth"):
         weight[source.groups[group]] = MOUTH_WEIGHT
-    return Study(source, tposed, vertices, joints, weight)
+    return Study(source, tposed, vertices, joints, coefficients, weight)
 
 
 def head_people(study: Study, keep: NDArray[np.int64], root: int) -> F64:
