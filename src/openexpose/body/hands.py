@@ -28,7 +28,7 @@ _THUMB_TURN_RAD = np.deg2rad(50.0)
 def named_hand_poses() -> dict[str, tuple[tuple[float, float, float], ...]]:
     """Name -> 15 x (flexion, abduction, twist) in degrees."""
     table = json.loads((files("openexpose.body") / "hand_poses.json").read_text(encoding="utf8"))
-    return {name: tuple(tuple(row) for row in rows) for name, rows in table["poses"].items()}
+    return {name: tuple((float(f), float(a), float(t)) for f, a, t in rows) for name, rows in table["poses"].items()}
 
 
 def hand_axes(model: BodyModel, side: Side) -> Float[Tensor, "15 3 3"]:
@@ -60,7 +60,7 @@ def hand_axes(model: BodyModel, side: Side) -> Float[Tensor, "15 3 3"]:
     return torch.stack(axes)
 
 
-def hand_pose(model: BodyModel, angles_deg: Float[Tensor, "*B 15 3"] | str, side: Side) -> Float[Tensor, "*B 15 3 3"]:
+def hand_pose(model: BodyModel, angles_deg: Float[Tensor, "*B J 3"] | str, side: Side) -> Float[Tensor, "*B 15 3 3"]:
     """Rotations of the 15 finger joints of one hand: abduction after flexion after twist.
 
     angles_deg: (flexion, abduction, twist) in degrees, or the name of a pose of `named_hand_poses`.

@@ -35,6 +35,7 @@ def run(config: Demo) -> int:
         def step(what: str) -> None:
             progress.update(task, advance=1, description=what)
 
-        page = write_showcase(load_model("free"), load_facial_actions(), config.out, size_px=config.size, step=step)
+        body, head = load_model("free"), load_model("free-head")
+        page = write_showcase(body, head, load_facial_actions(), config.out, size_px=config.size, step=step)
     console.print(f"Open [bold]{page}[/] in a browser. Beside it: people.png, hands.png, faces.png and the GLB files.")
     return 0

