@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from openexpose import images
 from openexpose.errors import DataError
@@ -136,6 +136,21 @@ def test_huge_photos_need_permission():
     with pytest.raises(DataError, match="max_pixels"):
         images.read_rgb(data, max_pixels=1_000_000)
     assert images.read_rgb(data, max_pixels=6_000_000).shape == (3000, 2000, 3)
+
+
+def test_the_size_of_a_png_is_known_without_decoding_it(monkeypatch):
+    """Pillow would decode a whole PNG to look for EXIF behind its pixels: slow, and before any limit on size."""
+    data = oriented(np.ascontiguousarray(STORED[6](scene())), 6)
+    marker = data.index(b"eXIf") - 4
+    length = int.from_bytes(data[marker : marker + 4], "big") + 12
+    chunk, rest = data[marker : marker + length], data[:marker] + data[marker + length :]
+    behind = rest[:-12] + chunk + rest[-12:]
+    np.testing.assert_array_equal(images.read_rgb(behind), scene())
+    plain = encoded(scene())
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    assert images.photo_size(data) == images.photo_size(behind) == images.photo_size(plain) == (84, 60)
+    with pytest.raises(DataError, match="NoneType"):
+        images.read_rgb(plain)  # so the line above really decoded nothing
 
 
 def test_folders_are_listed_sorted(tmp_path):

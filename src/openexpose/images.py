@@ -139,8 +139,26 @@ def _identify(stream: io.IOBase, head: bytes, label: str) -> Image.Image:
         accepted = accept is None or accept(head)
         if accepted and not isinstance(accepted, str):
             stream.seek(0)
-            return factory(stream, "")  # type: ignore[arg-type]
+            image = factory(stream, "")  # type: ignore[arg-type]
+            if kind == "PNG" and "exif" not in image.info:
+                at = stream.tell()
+                image.info["exif"] = _exif_of_png(stream)  # else Pillow would decode all pixels in search of it
+                stream.seek(at)
+            return image
     raise DataError(f"{label} is not an image we read ({', '.join(FORMATS)}); convert it to JPEG or PNG")
+
+
+def _exif_of_png(stream: io.IOBase) -> bytes:
+    """The EXIF block of a PNG, wherever it stands, by walking over the chunks; empty if there is none."""
+    stream.seek(8)
+    while len(head := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"eXIf":
+            return b"Exif\0\0" + stream.read(length)
+        if kind == b"IEND":
+            break
+        stream.seek(length + 4, io.SEEK_CUR)
+    return b""
 
 
 def _orientation(image: Image.Image) -> int:
