@@ -74,7 +74,7 @@ void main() {
   vec3 c = albedo * mix(vec3(0.21, 0.19, 0.18), vec3(0.37, 0.38, 0.41), 0.5 + 0.5 * dot(N, up)) * paint.a;
   c += light(N, E, normalize(vec3(-0.55, 0.65, 0.75)), vec3(1.10, 1.06, 1.0), albedo) * mix(0.45, 1.0, paint.a);
   c += light(N, E, normalize(vec3(0.9, 0.1, 0.6)), vec3(0.22, 0.25, 0.30), albedo) * paint.a;
-  c += light(N, E, normalize(vec3(0.55, 0.55, -0.85)), vec3(0.55, 0.57, 0.62), albedo) * paint.a;
+  c += light(N, E, normalize(vec3(0.55, 0.55, -0.85)), vec3(0.42, 0.44, 0.48), albedo) * paint.a;
   c += albedo * 0.10 * pow(1.0 - clamp(dot(N, E), 0.0, 1.0), 3.0);
   gl_FragColor = vec4(pow(min(c, 1.0), vec3(1.0 / 2.2)), 1.0);
 }`;

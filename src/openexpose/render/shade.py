@@ -46,7 +46,7 @@ STUDIO = Lighting(
     lights=(
         Light(towards=(-0.55, -0.65, -0.75), colour=(1.10, 1.06, 1.00), casts_shadow=True),
         Light(towards=(0.90, -0.10, -0.60), colour=(0.22, 0.25, 0.30)),
-        Light(towards=(0.55, -0.55, 0.85), colour=(0.55, 0.57, 0.62)),
+        Light(towards=(0.55, -0.55, 0.85), colour=(0.42, 0.44, 0.48)),
     )
 )
 """Three-point light fixed to the camera: warm key from upper left, cool fill, rim from behind."""
