@@ -59,4 +59,4 @@ class Batch:
             out |= {f"photo/{i}": pixels for i, pixels in enumerate(self.photos.pixels)}
         for name, target in self.targets.items():
             out[f"target/{name}"], out[f"weight/{name}"] = target.value, target.weight
-        return {k: v.detach().cpu().contiguous() for k, v in out.items()}
+        return {k: v.detach().cpu().contiguous().clone() for k, v in out.items()}  # labels share their weights

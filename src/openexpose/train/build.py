@@ -21,6 +21,7 @@ from openexpose.train.config import TrainConfig
 from openexpose.train.files import file_sources
 from openexpose.train.learner import Learner, PartLearner, WholeLearner
 from openexpose.train.toy import TOY_NET, StickPeople
+from openexpose.train.whole import LearningExPose
 from openexpose.weights.models import load_part
 from openexpose.weights.native import CodecTable, Header, Provenance, load_checkpointed, load_exactly
 from openexpose.weights.starts import START_FILES, load_start
@@ -53,7 +54,7 @@ def build_learner(config: TrainConfig) -> Learner:
     wanted = tuple(config.losses.wanted())
     if config.stage == "whole":
         body = _body_model("body", config, net.part("body"))
-        whole = build_expose(net, body, means=_means(config))
+        whole = LearningExPose(build_expose(net, body, means=_means(config)), config.disturb)
         learner: Learner = WholeLearner(
             whole, net.part("body"), wanted, frozen=config.freeze.parts, frozen_dropout=config.freeze.dropout
         )

@@ -124,6 +124,46 @@ class FreezeConfig:
 
 
 @dataclass(frozen=True)
+class DisturbConfig:
+    """The whole network's parts look beside the mark and start from wrong guesses, as in the original ExPose.
+
+    All off in the reference and by default; `original()` has the original's values.
+    """
+
+    probability: float = 0.0
+    """Of each kind of noise on a part's first guess, row by row (the original: 0.3)."""
+    hand_turn_rad: float = 0.0
+    """Largest turn of a hand's first guess."""
+    head_turn_rad: float = 0.0
+    """Largest turn of a head's first guess."""
+    finger_rad: float = 0.0
+    """Spread of the finger joints' first guesses (the original draws along hand principal components instead)."""
+    jaw_rad: float = 0.0
+    """Largest opening of the jaw's first guess."""
+    shift: float = 0.0
+    """Largest shift of a part's crop, in sides of the part's tight box."""
+    scale: float = 0.0
+    """Spread of the factor on the side of a part's crop."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1 or not 0 <= self.scale < 1:
+            raise ConfigError(f"disturb: needs 0 <= probability <= 1 and 0 <= scale < 1, got {self}")
+
+    @classmethod
+    def original(cls) -> "DisturbConfig":
+        """The original's values (original_expose A6): 90 and 45 degrees of turn, jaw to 45 degrees, prob. 0.3."""
+        return cls(
+            probability=0.3,
+            hand_turn_rad=math.pi / 2,
+            head_turn_rad=math.pi / 4,
+            finger_rad=0.3,
+            jaw_rad=math.pi / 4,
+            shift=0.2,
+            scale=0.2,
+        )
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One training run."""
 
@@ -141,6 +181,8 @@ class TrainConfig:
     """Adam and its step size."""
     freeze: FreezeConfig = FreezeConfig()
     """What does not learn."""
+    disturb: DisturbConfig = DisturbConfig()
+    """Noise on what the parts of the whole network are given."""
     body_model: str = "free"
     """"free": the models that ship; "tree": those of the data tree; else a folder like its `body_models`, or a file."""
     fixed_norm: bool | None = None

@@ -55,7 +55,7 @@ class PartLearner(nn.Module):
         estimate = self.network[self.part](batch.crops)
         params = estimate.params
         shaped = self.body_model.shape(params.betas, None if isinstance(params, HandParams) else params.expression)
-        points_m = shaped.pose(params.R_parent_child()).keypoints_m()
+        points_m = shaped.pose(torch.nan_to_num(params.R_parent_child())).keypoints_m()
         return params, points_m, weak_project(points_m, estimate.camera)
 
 

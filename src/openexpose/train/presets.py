@@ -7,7 +7,7 @@ the free body models; `toy` is the whole machinery in a minute on a CPU.
 from collections.abc import Callable
 from dataclasses import replace
 
-from openexpose.train.config import DataConfig, FreezeConfig, LossWeights, OptimiserConfig, TrainConfig
+from openexpose.train.config import DataConfig, DisturbConfig, FreezeConfig, LossWeights, OptimiserConfig, TrainConfig
 
 ALL_LOSSES = LossWeights(
     keypoints2d=1.0,
@@ -134,7 +134,7 @@ def lite_hand() -> TrainConfig:
 
 
 def lite() -> TrainConfig:
-    """The three small networks together, all of them learning."""
+    """The three small networks together, all of them learning, disturbed as in the original ExPose."""
     base = expose()
     return replace(
         base,
@@ -144,6 +144,7 @@ def lite() -> TrainConfig:
         body_model="free",
         optimiser=replace(FROM_SCRATCH, lr=1e-4),
         freeze=FreezeConfig(),
+        disturb=DisturbConfig.original(),
         precision="bf16",
     )
 

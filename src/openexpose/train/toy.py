@@ -46,6 +46,8 @@ TOY_NET = NetConfig(
     head=None,
 )
 """A body network of half a million parameters, without statistics over the batch."""
+DRAWN = 22
+"""The first keypoints, pelvis to wrists, are drawn and labelled; hands and face are not."""
 ONLY_2D = 0.25
 """Share of people whose 3D labels are withheld: batches are mixed, as real ones are."""
 
@@ -60,7 +62,7 @@ class StickPeople:
         self.body, self.crop_px, self.seed = body, crop_px, seed
         self.samples_per_epoch = samples_per_epoch
         skeleton = Skeleton.read("smplx")
-        self.bones = [pair for pair in skeleton.bones if max(pair) < 22]
+        self.bones = [pair for pair in skeleton.bones if max(pair) < DRAWN]
         steps = np.arange(len(self.bones))
         self.colours = np.stack([60 + 195 * (steps * k % 7) / 6 for k in (1, 2, 4)], -1)
 
@@ -90,7 +92,7 @@ class StickPeople:
         points_m = self.body.shape(betas, torch.zeros(B, self.body.num_expression)).pose(R).keypoints_m()
         camera = self._camera(points_m, numbers[:, 64:67])
         points_px = (weak_project(points_m, camera) + 1) / 2 * (self.crop_px - 1)
-        sure = torch.ones(B, points_m.shape[1], 1)
+        sure = (torch.arange(points_m.shape[1]) < DRAWN).float().expand(B, -1)[..., None]
         known, labelled = torch.ones(B), (numbers[:, 67] > _quantile(ONLY_2D)).float()
         hide = labelled[:, None, None]
         targets = {

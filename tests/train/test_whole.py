@@ -1,0 +1,138 @@
+"""The three networks together: freezing, dropout in frozen parts, disturbances, mixed batches."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from openexpose.body import BodyModel, Posed
+from openexpose.errors import DataError
+from openexpose.losses import total
+from openexpose.losses.network import Target
+from openexpose.nets.build import build_expose
+from openexpose.nets.config import NetConfig, expose
+from openexpose.nets.means import Means
+from openexpose.train.batch import Batch, Photos
+from openexpose.train.config import DisturbConfig
+from openexpose.train.learner import WholeLearner
+from openexpose.train.presets import expose as expose_preset
+from openexpose.train.whole import LearningExPose
+from toy_models import toy_smplx
+
+WANTED = tuple(expose_preset().losses.wanted())
+B, K, CROP = 2, 144, 64
+
+
+def tiny() -> NetConfig:
+    """ExPose with three tiny backbones."""
+    base = expose()
+    small = {"backbone": "test_efficientnet_gn", "crop_px": CROP, "width": 32}
+    body, hand, head = (replace(base.part(p), **small) for p in ("body", "hand", "head"))
+    return replace(base, body=body, hand=hand, head=head)
+
+
+def learner(*, frozen_dropout: bool = True, disturb: DisturbConfig | None = None) -> WholeLearner:
+    torch.manual_seed(0)
+    model = BodyModel(toy_smplx(4))
+    network = LearningExPose(build_expose(tiny(), model, means=Means()), disturb or DisturbConfig())
+    return WholeLearner(network, tiny().part("body"), WANTED, frozen=("body",), frozen_dropout=frozen_dropout)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(1)
+
+    def numbers(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=generator)
+
+    joints = {"body_pose": 21, "left_hand_pose": 15, "right_hand_pose": 15}
+    values = {name: torch.eye(3).expand(B, n, 3, 3) for name, n in joints.items()}
+    values |= {name: torch.eye(3).expand(B, 3, 3) for name in ("global_orient", "jaw_pose")}
+    values |= {"betas": numbers(B, 10), "expression": numbers(B, 10)}
+    values |= {"keypoints2d": torch.cat([CROP * numbers(B, K, 2), torch.ones(B, K, 1)], -1)}
+    values |= {"keypoints3d": torch.cat([numbers(B, K, 3), torch.ones(B, K, 1)], -1)}
+    pixels = [(255 * numbers(h, w, 3)).to(torch.uint8) for h, w in ((100, 80), (90, 120))]
+    T_crop_photo = torch.tensor([[[0.5, 0, -5], [0, 0.5, -3]]]).expand(B, 2, 3)
+    photos = Photos(pixels, T_crop_photo, torch.full((B,), 2.0 * CROP))
+    return Batch(numbers(B, 3, CROP, CROP), {k: Target(v, torch.ones(B)) for k, v in values.items()}, photos=photos)
+
+
+def answer(whole: WholeLearner, batch: Batch) -> torch.Tensor:
+    with torch.no_grad():
+        return whole.answer(batch)[1]
+
+
+def loss_of(whole: WholeLearner, batch: Batch) -> torch.Tensor:
+    return total(whole(batch), {str(k): v for k, v in expose_preset().losses.wanted().items()})[0]
+
+
+def test_only_what_is_not_frozen_gets_gradients(batch: Batch) -> None:
+    whole = learner().train()
+    loss_of(whole, batch).backward()
+    for name, parameter in whole.network.named_parameters():
+        if name.startswith("body."):
+            assert parameter.grad is None
+        else:
+            assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+
+
+def test_dropout_in_the_frozen_body_is_a_switch(batch: Batch) -> None:
+    for acts in (True, False):
+        whole = learner(frozen_dropout=acts).train()
+        for module in [*whole.network.hand.modules(), *whole.network.head.modules()]:
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        assert torch.equal(answer(whole, batch), answer(whole, batch)) is not acts
+        assert whole.network.hand.training and whole.network.body.training is acts
+    assert torch.equal(answer(whole.eval(), batch), answer(whole, batch))
+
+
+def test_disturbances_act_in_training_only(batch: Batch) -> None:
+    calm, wild = learner(), learner(disturb=DisturbConfig.original())
+    assert torch.equal(answer(calm.eval(), batch), answer(wild.eval(), batch))
+    body = wild.network.body(batch.crops)
+    wild.train()
+    calm.train()
+    for start in ("hand_start", "head_start"):
+        disturbed = torch.stack([getattr(wild.network, start)(body) for _ in range(20)])
+        kept = getattr(calm.network, start)(body)
+        changed = (disturbed != kept).flatten(2).any(-1)
+        assert 0 < changed.float().mean() < 1  # each row only sometimes
+        camera = wild.network.hand.codec if start == "hand_start" else wild.network.head.codec
+        place = camera.slices["camera"]
+        assert torch.equal(disturbed[..., place], kept[..., place].expand_as(disturbed[..., place]))
+
+
+def test_people_without_2d_labels_do_not_disturb_the_others(batch: Batch) -> None:
+    whole = learner().eval()
+    both = {k: Target(t.value, torch.tensor([1.0, 0.0])) for k, t in batch.targets.items()}
+    first = Batch(
+        batch.crops[:1],
+        {k: Target(t.value[:1], t.weight[:1]) for k, t in batch.targets.items()},
+        photos=Photos(batch.photos.pixels[:1], batch.photos.T_crop_photo[:1], batch.photos.side_px[:1]),
+    )
+    with torch.no_grad():
+        mixed, alone = whole(Batch(batch.crops, both, photos=batch.photos)), whole(first)
+    for name in set(WANTED) - {"betas_prior"}:
+        assert mixed[name].value.item() == pytest.approx(alone[name].value.item(), rel=1e-4), name  # float32
+
+
+def test_no_loss_builds_vertices(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Posed) -> None:
+        raise AssertionError("the whole mesh was built")
+
+    monkeypatch.setattr(Posed, "skin", refuse)
+    assert torch.isfinite(loss_of(learner().train(), batch))
+
+
+def test_broken_weights_give_a_loss_that_is_no_number(batch: Batch) -> None:
+    whole = learner()
+    with torch.no_grad():
+        whole.network.hand.regressor.output.weight.fill_(torch.nan)
+    assert loss_of(whole, batch).isnan()
+
+
+def test_crops_alone_are_not_enough(batch: Batch) -> None:
+    with pytest.raises(DataError, match="photos"):
+        learner()(Batch(batch.crops, batch.targets))
