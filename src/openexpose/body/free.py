@@ -63,7 +63,10 @@ def load_facial_actions() -> FacialActions:
     """What each named facial action is in expression coefficients and in turns of jaw and eyes."""
     tensors, header = _tensors(_shipped("head"))
     names = tuple(str(s) for s in json.loads(header["action_names"]))
-    parts = {k: np.asarray(tensors[f"actions.{k}"], np.float64) for k in ("expression", "jaw_rad", "left_eye_rad", "right_eye_rad")}
+    parts = {
+        k: np.asarray(tensors[f"actions.{k}"], np.float64)
+        for k in ("expression", "jaw_rad", "left_eye_rad", "right_eye_rad")
+    }
     return FacialActions(names, **parts)
 
 
@@ -74,11 +77,15 @@ def read(path: Path) -> ModelArrays:
     """
     tensors, header = _tensors(path)
     if header.get("family") not in get_args(Family):
-        raise AssetError(f"{path}: family {header.get('family')!r} is unknown; build it again: openexpose body build-free")
+        raise AssetError(
+            f"{path}: family {header.get('family')!r} is unknown; build it again: openexpose body build-free"
+        )
     try:
         return decode(tensors, header)
     except (KeyError, IndexError, ValueError) as e:
-        raise AssetError(f"{path}: not a complete free body model ({e!r}); build it again: openexpose body build-free") from e
+        raise AssetError(
+            f"{path}: not a complete free body model ({e!r}); build it again: openexpose body build-free"
+        ) from e
 
 
 def decode(tensors: Mapping[str, NDArray[Any]], header: Mapping[str, str]) -> ModelArrays:

@@ -12,6 +12,7 @@ from openexpose.body.build_free.correctives import correctives
 from openexpose.body.build_free.expressions import make_face
 from openexpose.body.build_free.face import Face
 from openexpose.body.build_free.people import principal_shapes
+from openexpose.body.build_free.posed_joints import joint_sets, random_poses
 from openexpose.body.build_free.reference import reference
 from openexpose.body.build_free.rig import JOINTS, joint
 from openexpose.body.build_free.source import Source, load_source
@@ -63,12 +64,14 @@ def make_surface(study: Study) -> tuple[Surface, Face]:
     body = reference(source, study.tposed, study.coefficients.mean(0))
     frozen = {f"{side}_wrist": regions[f"{side}_hand"] for side in ("left", "right")} | {"neck": regions["head"]}
     posedirs, pose_features = correctives(body, weights, mirror, frozen, np.random.default_rng(SEED + 2))
+    regressor = fit_regressor(study, template, shapedirs, face.dirs, regions)
+    posed = random_poses(template, shapedirs, regressor, weights, np.random.default_rng(SEED + 3))
     surface = Surface(
         template=template,
         faces=source.faces,
         mirror=mirror,
         shapedirs=shapedirs,
-        J_regressor=fit_regressor(study, template, shapedirs, face.dirs, regions),
+        J_regressor=regressor,
         weights=weights,
         exprdirs=face.dirs,
         posedirs=posedirs,
@@ -77,7 +80,7 @@ def make_surface(study: Study) -> tuple[Surface, Face]:
         static=static,
         dynamic=jaw_contour(source, template, static),
         regions=regions,
-        regressors={},
+        regressors=joint_sets(template, regressor @ template, posed, mirror, source.groups["body"]),
     )
     return surface, face
 
@@ -159,7 +162,9 @@ def jaw_contour(source: Source, template: F64, static: tuple[I64, F64]) -> tuple
     eye_y, brow_y, nose_y = points[36 - 17, 1], points[21 - 17, 1], points[33 - 17, 1]
     front = landmarks.ear_front(template, source.groups["body"], eye_y)
     ids = contour.jaw_faces(template, source.faces, source.groups["body"], front, (brow_y, eye_y))
-    return contour.contour(template, source.faces, ids, np.array([0.0, nose_y, 0.5 * (front + points[30 - 17, 2])]), eye_y)
+    return contour.contour(
+        template, source.faces, ids, np.array([0.0, nose_y, 0.5 * (front + points[30 - 17, 2])]), eye_y
+    )
 
 
 def hand_shapes(study: Study, surface: Surface) -> tuple[F64, F64]:

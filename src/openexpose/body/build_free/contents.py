@@ -89,7 +89,11 @@ def head_contents(body: Surface, face: Face, shapes: F64, neck_points: F64) -> C
         out.put_ids(f"{name}_faces", parts.moved_faces(faces, part, len(body.faces)))
         out.put(f"{name}_bary", bary, np.float32)
     out.put("actions.expression", face.actions, np.float32)
-    for name, value in (("jaw_rad", face.jaw_rad), ("left_eye_rad", face.eyes_rad[0]), ("right_eye_rad", face.eyes_rad[1])):
+    for name, value in (
+        ("jaw_rad", face.jaw_rad),
+        ("left_eye_rad", face.eyes_rad[0]),
+        ("right_eye_rad", face.eyes_rad[1]),
+    ):
         out.put(f"actions.{name}", value, np.float32)
     out.header["action_names"] = json_text(face.names)
     return out

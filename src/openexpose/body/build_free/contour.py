@@ -36,7 +36,13 @@ def jaw_faces(vertices: F64, faces: I64, body: I64, ear_front_z: float, brow_eye
     chin, eye_y = vertices[CHIN], brow_eye_y[1]
     back = (chin[2] - centre[:, 2]) / (chin[2] - ear_front_z)
     floor = eye_y - (eye_y - chin[1]) * (MENTON + (GONION - MENTON) * np.clip(back, 0, 1))
-    allowed = (normal[:, 1] > -DOWN_LIMIT) & (centre[:, 2] > ear_front_z) & (centre[:, 1] < brow_eye_y[0]) & (centre[:, 1] > floor) & np.isin(faces, body).all(1)
+    allowed = (
+        (normal[:, 1] > -DOWN_LIMIT)
+        & (centre[:, 2] > ear_front_z)
+        & (centre[:, 1] < brow_eye_y[0])
+        & (centre[:, 1] > floor)
+        & np.isin(faces, body).all(1)
+    )
     ids = np.nonzero(allowed)[0]
     seen = np.zeros(len(vertices), bool)
     seen[CHIN] = True

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from openexpose.body.build_free.kinematics import chain, rotation
 from openexpose.body.build_free.binding import PARTIAL_BONES
+from openexpose.body.build_free.kinematics import chain, rotation
 from openexpose.body.build_free.reference import Reference
 from openexpose.body.build_free.rig import JOINTS, PARENTS, joint
 
@@ -36,7 +36,9 @@ RIGID = 0.985
 """Vertices with this much weight on one side of a joint turn rigidly with it."""
 
 
-def correctives(body: Reference, weights: F64, mirror: I64, frozen: dict[str, I64], rng: np.random.Generator) -> tuple[F64, I64]:
+def correctives(
+    body: Reference, weights: F64, mirror: I64, frozen: dict[str, I64], rng: np.random.Generator
+) -> tuple[F64, I64]:
     """(V, 3, P) displacements per pose feature and (P,) which features they are, symmetric.
 
     weights: (V, 55) of the merged rig. frozen: vertices that a joint may not correct (a part's own, for its root).

@@ -53,7 +53,10 @@ def random_actions(names: tuple[str, ...], count: int, rng: np.random.Generator)
     """(N, A) plausible strengths in 0..1: a few actions at a time, left and right mostly together."""
     stems: dict[str, list[int]] = {}
     for i, name in enumerate(names):
-        stem = next((name.removesuffix(s) for s in SIDED if name.endswith(s) and name.removesuffix(s) + _other(s) in names), name)
+        stem = next(
+            (name.removesuffix(s) for s in SIDED if name.endswith(s) and name.removesuffix(s) + _other(s) in names),
+            name,
+        )
         stems.setdefault(stem, []).append(i)
     out = np.zeros((count, len(names)))
     for members in stems.values():
@@ -62,6 +65,10 @@ def random_actions(names: tuple[str, ...], count: int, rng: np.random.Generator)
         for i in members:
             alone = rng.random(count) < 0.25
             out[:, i] = np.where(alone, rng.beta(1.2, 1.5, count) * (rng.random(count) < 0.3), strength)
+    if (
+        "mouthClose" in names and "jawOpen" in names
+    ):  # it brings the lips together over an open jaw, and means nothing alone
+        out[:, names.index("mouthClose")] *= out[:, names.index("jawOpen")]
     return out
 
 

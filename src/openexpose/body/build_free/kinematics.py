@@ -85,9 +85,7 @@ def skin_dual(vertices: F64, weights: F64, motion: F64) -> F64:
     q = Rotation.from_matrix(motion[..., :3]).as_quat()
     pivot = np.argmax(weights, 1)
     t = motion[..., 3]
-    dual = 0.5 * np.concatenate(
-        [t * q[:, 3:] + np.cross(t, q[:, :3]), -np.einsum("bi,bi->b", t, q[:, :3])[:, None]], 1
-    )
+    dual = 0.5 * np.concatenate([t * q[:, 3:] + np.cross(t, q[:, :3]), -np.einsum("bi,bi->b", t, q[:, :3])[:, None]], 1)
     signs = np.where(q[pivot] @ q.T < 0, -1.0, 1.0) * weights
     real, moved = signs @ q, signs @ dual
     length = np.linalg.norm(real, axis=1, keepdims=True)

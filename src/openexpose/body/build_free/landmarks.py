@@ -54,10 +54,29 @@ _LEFT_OF = dict(
 )
 NOSE_TIP = _RIGHT[30][0]
 CHIN = 733
-EXTRA = (
-    "nose right_eye left_eye right_ear left_ear left_bigtoe left_smalltoe left_heel right_bigtoe right_smalltoe right_heel "
-    "left_thumb left_index left_middle left_ring left_pinky right_thumb right_index right_middle right_ring right_pinky"
-).split()
+EXTRA = [
+    "nose",
+    "right_eye",
+    "left_eye",
+    "right_ear",
+    "left_ear",
+    "left_bigtoe",
+    "left_smalltoe",
+    "left_heel",
+    "right_bigtoe",
+    "right_smalltoe",
+    "right_heel",
+    "left_thumb",
+    "left_index",
+    "left_middle",
+    "left_ring",
+    "left_pinky",
+    "right_thumb",
+    "right_index",
+    "right_middle",
+    "right_ring",
+    "right_pinky",
+]
 
 
 def static_landmarks(vertices: F64, faces: I64, mirror: I64, picked_on: int) -> tuple[I64, F64]:
@@ -105,7 +124,9 @@ def extra_vertices(vertices: F64, weights: F64, joints: F64, mirror: I64, eyes: 
     left = {"eye": eyes["left"], "ear": _ear(vertices, weights)}
     foot = np.nonzero(weights[:, joint("left_foot")] > 0.5)[0]
     left |= _toes(vertices, foot)
-    heel = np.nonzero((weights[:, joint("left_ankle")] > 0.5) & (np.abs(vertices[:, 1] - vertices[:, 1].min() - 0.025) < 0.008))[0]
+    heel = np.nonzero(
+        (weights[:, joint("left_ankle")] > 0.5) & (np.abs(vertices[:, 1] - vertices[:, 1].min() - 0.025) < 0.008)
+    )[0]
     left["heel"] = int(heel[vertices[heel, 2].argmin()])
     for finger in ("thumb", "index", "middle", "ring", "pinky"):
         j = joint(f"left_{finger}3")

