@@ -12,7 +12,7 @@ from openexpose.body import load_model
 from openexpose.body.free import load_facial_actions
 from openexpose.cli.demo import Demo, run
 from openexpose.errors import ConfigError
-from openexpose.export.showcase import PEOPLE, Person, eyes_and_skin, posed, skinned
+from openexpose.export.showcase import PEOPLE, Person, posed
 
 
 def test_writes_a_page_pictures_and_skinned_files(tmp_path: Path) -> None:
@@ -45,23 +45,6 @@ def test_successive_turns_by_hand() -> None:
         rest = model.shape().rest_joints_m
         bone, at_rest = (j[names.index("left_wrist")] - j[names.index("left_elbow")] for j in (joints, rest))
         assert abs(bone[1].item() - at_rest[0].item()) < 0.03  # metres: along y now, up to the bone's own tilt
-
-
-def test_skinned_mesh_is_the_posed_surface() -> None:
-    model = load_model("free")
-    body = posed(model, PEOPLE[1], load_facial_actions())
-    mesh = skinned(model, PEOPLE[1], body)
-    moves = np.einsum("jmn,jn->jm", body.R_model_joint.numpy(), -mesh.joints_rest_m) + body.joints_m.numpy()
-    carried = np.einsum("vj,jmn,vn->vm", mesh.weights, body.R_model_joint.numpy(), mesh.vertices_rest_m)
-    want = body.skin().vertices_m.numpy()
-    np.testing.assert_allclose(carried + mesh.weights @ moves, want, atol=1e-5, rtol=0)  # metres
-
-
-def test_eyes_are_not_skin() -> None:
-    model = load_model("free")
-    colours = eyes_and_skin(model, (0.5, 0.5, 0.5))
-    changed = (colours != 0.5).any(1)
-    assert 50 < changed.sum() < 400  # vertices of two eyeballs
 
 
 def test_sizes_out_of_range_are_refused() -> None:

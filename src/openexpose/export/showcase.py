@@ -16,11 +16,12 @@ from torch import Tensor
 from openexpose.body import BodyModel, Posed
 from openexpose.body.free import FacialActions
 from openexpose.body.hands import hand_pose
+from openexpose.export.bodies import skinned_mesh
 from openexpose.export.files import write_whole
 from openexpose.export.gltf import glb
 from openexpose.export.page import Download, Downloads, Gallery, Page, Table, Viewer
+from openexpose.export.paint import Paint, paint
 from openexpose.export.picture import Picture
-from openexpose.export.skinned import SkinnedMesh
 from openexpose.export.viewer import ViewerMesh
 from openexpose.geometry.camera import PerspectiveCamera, look_at
 from openexpose.render.ground import Ground
@@ -31,8 +32,6 @@ from openexpose.render.sheet import sheet
 Number = int | float
 Turn = tuple[Number, Number, Number]
 _PAPER = (246, 246, 248)
-_SCLERA, _IRIS, _PUPIL = (0.93, 0.92, 0.90), (0.30, 0.19, 0.12), (0.04, 0.03, 0.03)
-_IRIS_DEG, _PUPIL_DEG = 20.0, 9.0
 _ARMS_DOWN: dict[str, list[Turn]] = {
     "left_collar": [(0, 0, -6)],
     "right_collar": [(0, 0, 6)],
@@ -196,20 +195,6 @@ def posed(model: BodyModel, person: Person, actions: FacialActions) -> Posed:
     return model.shape(betas, expression).pose(R)
 
 
-def eyes_and_skin(model: BodyModel, colour: Colour) -> Float[np.ndarray, "V 3"]:
-    """sRGB of each vertex: eyeballs white with a brown iris, everything else skin."""
-    colours = np.tile(np.array(colour, np.float32), (model.num_vertices, 1))
-    rest, joints = model.shape().pose(), model.shape().rest_joints_m.numpy()
-    vertices = rest.skin().vertices_m.numpy()
-    for joint in (k for k, name in enumerate(model.joint_names) if "_eye" in name):
-        ball = np.flatnonzero(model.surface.weights[:, joint].numpy() > 0.5)
-        away = vertices[ball] - joints[joint]
-        angle_deg = np.rad2deg(np.arccos(away[:, 2] / np.linalg.norm(away, axis=1)))
-        colours[ball] = np.where(angle_deg[:, None] < _IRIS_DEG, _IRIS, _SCLERA)
-        colours[ball[angle_deg < _PUPIL_DEG]] = _PUPIL
-    return colours
-
-
 def write_showcase(
     body: BodyModel, head: BodyModel, actions: FacialActions, out: Path, *, size_px: int, step: Callable[[str], None]
 ) -> Path:
@@ -223,12 +208,17 @@ def write_showcase(
     for person in PEOPLE:
         step(person.name)
         now = posed(body, person, actions)
-        mesh = Mesh(now.skin().vertices_m.numpy(), body.faces.numpy(), SKIN, eyes_and_skin(body, person.colour))
+        colours = paint(body, skin=person.colour)
+        mesh = _mesh(now, colours)
         pictures.append(_full_length(mesh, size_px))
         meshes.append(
-            ViewerMesh(person.name, mesh.vertices_m, mesh.faces, vertex_colours=mesh.vertex_colours, note=person.note)
+            ViewerMesh(
+                person.name, mesh.vertices_m, mesh.faces, vertex_colours=colours.vertex_colours, note=person.note
+            )
         )
-        file, (data, _) = f"{person.name.lower()}.glb", glb([skinned(body, person, now)], influences=8)
+        file = f"{person.name.lower()}.glb"
+        skinned = skinned_mesh(now, name=person.name, vertex_colours=colours.vertex_colours)
+        data, _ = glb([skinned], influences=8)
         write_whole(out / file, data)
         downloads.append(Download(file, data, "model/gltf-binary", note="skinned, posed"))
         rows.append([person.name, _height_m(now), ", ".join(person.hands), ", ".join(person.actions) or "neutral"])
@@ -272,26 +262,6 @@ def steps() -> int:
     return len(PEOPLE) + 3
 
 
-def skinned(model: BodyModel, person: Person, body: Posed) -> SkinnedMesh:
-    """The person with bones and skin weights, for a GLB: the pose is in the bones, shape and expression are baked in.
-
-    Pose correctives of this pose are baked in too, so that the file shows exactly this surface.
-    """
-    return SkinnedMesh(
-        name=person.name,
-        vertices_rest_m=body.corrected_rest_m.numpy(),
-        faces=model.faces.numpy(),
-        joint_names=model.joint_names,
-        parents=np.array(model.parents),
-        joints_rest_m=body.shaped.rest_joints_m.numpy(),
-        weights=model.surface.weights.numpy(),
-        R_parent_child=body.R[0].numpy(),
-        root_m=np.zeros(3, np.float32),
-        vertex_colours=eyes_and_skin(model, person.colour),
-        colour=(1.0, 1.0, 1.0),
-    )
-
-
 def _acted(model: BodyModel, strengths: Mapping[str, Number], actions: FacialActions) -> tuple[Tensor, Tensor]:
     """Expression coefficients, and rotations of all joints with jaw and eyes turned."""
     expression = torch.zeros(model.num_expression)
@@ -305,6 +275,11 @@ def _acted(model: BodyModel, strengths: Mapping[str, Number], actions: FacialAct
             x, y, z = np.rad2deg(strength * turns_rad[k])
             R[joint] = R[joint] @ _rotation((x, y, z))
     return expression, R
+
+
+def _mesh(body: Posed, colours: Paint) -> Mesh:
+    faces = body.shaped.model.faces.numpy()
+    return Mesh(body.skin().vertices_m.numpy(), faces, SKIN, face_colours=colours.face_colours)
 
 
 def _rotation(turn_deg: Turn) -> Tensor:
@@ -341,7 +316,7 @@ def _face(
 ) -> UInt8[np.ndarray, "H W 3"]:
     expression, R = _acted(head, strengths, actions)
     now = head.shape(None, expression).pose(R)
-    mesh = Mesh(now.skin().vertices_m.numpy(), head.faces.numpy(), SKIN, eyes_and_skin(head, SKIN.colour))
+    mesh = _mesh(now, paint(head))
     names = list(head.keypoint_names)
     middle = head.shape().pose().keypoints_m()[names.index("nosebridge_1")].numpy() + np.array([0, -0.01, -0.06])
     return _draw(mesh, middle, (0.24, 0.03, 0.95), 16.5, (size_px, size_px)).over(_PAPER)
