@@ -61,6 +61,10 @@ def photo(gold, recipes):
     return np.ascontiguousarray(bgr[..., ::-1])
 
 
+def side_of(gold, prefix=""):
+    return float(gold[prefix + "in.scale"][0])
+
+
 def skeleton_of(k):
     return Skeleton.read({144: "smplx", 73: "flame", 21: "mano"}[k])
 
@@ -158,7 +162,7 @@ def test_turning_the_whole_photo(gold, photo):
     for name in ("rotation_25", "rotation_m51"):
         turn = float(gold[f"{name}.in.rotation"])
         cfg = AugmentConfig(quirks=REFERENCE)
-        placement = place(cfg, replace(CALM, turn_deg=turn), gold["in.center"], 288.0, photo.shape[1::-1])
+        placement = place(cfg, replace(CALM, turn_deg=turn), gold["in.center"], side_of(gold), photo.shape[1::-1])
         assert (*placement.work_px[::-1], 3) == tuple(gold[f"{name}.img.shape"])
         np.testing.assert_allclose(placement.centre_work_px, gold[f"{name}.center"], atol=1e-9)  # px
         check_targets(gold, f"{name}.", record_of(gold, ""), replace(placement, T_crop_work=np.eye(2, 3)), REFERENCE)
@@ -176,7 +180,7 @@ def test_crops(gold, photo, name):
     prefix = f"mesh_affine_{name}."
     cfg = AugmentConfig(crop_px=int(gold[prefix + "in.img_res"]), quirks=Quirks(leave_unseen_keypoints=True))
     chances = replace(CALM, turn_deg=float(gold[prefix + "in.rotation"]))
-    placement = place(cfg, chances, gold["in.center"], 288.0, photo.shape[1::-1])
+    placement = place(cfg, chances, gold["in.center"], side_of(gold), photo.shape[1::-1])
     np.testing.assert_allclose(placement.T_crop_photo, gold[prefix + "crop_transform"], atol=PX)
     check_targets(gold, prefix, record_of(gold, ""), placement, cfg.quirks)
     size = (cfg.crop_px, cfg.crop_px)
@@ -209,10 +213,13 @@ def test_complete_training_pipelines(gold, recipes, which, trial, monkeypatch):
     shape = gold[prefix + "meta.ori_img_shape"]
     cfg = PIPELINES[which](REFERENCE)
     rng = np.random.RandomState(int(gold[prefix + "in.np_random_seed"]))
-    bgr = recipes.smooth_image(int(gold[prefix + "in.image_seed"]), 330, 300, cells=14)
+    height, width = (
+        int(n) for n in gold[f"train_body_{trial}.meta.ori_img_shape"][1:]
+    )  # the body's photo is not turned
+    bgr = recipes.smooth_image(int(gold[prefix + "in.image_seed"]), height, width, cells=14)
     rgb = np.ascontiguousarray(bgr[..., ::-1])
     chances = draw(cfg, rng)
-    placement = place(cfg, chances, gold[prefix + "in.center"], float(gold[prefix + "in.scale"][0]), (300, 330))
+    placement = place(cfg, chances, gold[prefix + "in.center"], side_of(gold, prefix), (width, height))
     np.testing.assert_allclose(placement.centre_work_px, gold[prefix + "meta.center"], atol=1e-9)  # px
     np.testing.assert_allclose(placement.side_px, gold[prefix + "meta.scale"], rtol=1e-12)
     in_crop = 0.0 if cfg.quirks.turn_photo_first else placement.turn_deg
