@@ -123,6 +123,22 @@ def test_scale_and_rotation_draws(gold):
         np.testing.assert_allclose((200 * got.scale, got.turn_deg), (side, turn), rtol=1e-12)
 
 
+def test_centre_jitter_draws(gold):
+    """Four uniform and four normal shifts of one box that is not stored: one centre and side explain all eight."""
+    stored = gold["bbox_center_jitter.uniform_then_normal"]
+    seeds = [int(s) for s in gold["random_scale_rotation.in.np_random_seeds"][:4]]
+    shifts = [
+        draw(AugmentConfig(centre_jitter=0.2, jitter_kind=kind), np.random.RandomState(seed)).shift
+        for kind in ("uniform", "normal")
+        for seed in seeds
+    ]
+    for axis in (0, 1):
+        free = stored[:, axis] > 0  # those not cut at the photo's border
+        A = np.column_stack([np.ones(8), np.array(shifts)[:, axis]])[free]
+        _, residual, _, _ = np.linalg.lstsq(A, stored[free, axis], rcond=None)
+        assert free.sum() >= 4 and float(residual[0]) < 1e-15  # px**2
+
+
 class _without_flip(np.random.RandomState):  # noqa: N801
     """The stored draws are of one operation alone: without the flip's number, which `draw` always takes first."""
 
