@@ -99,17 +99,23 @@ class Sources:
 
 def build_sources(config: TrainConfig, learner: Learner) -> Sources:
     """The data of a run. Raises DataError or AssetError if files are missing or unreadable."""
-    if config.data.kind == "toy":
-        body = learner.network.body_model if isinstance(learner, WholeLearner) else learner.body_model
-        size = config.data.samples_per_epoch or 4096
-        crop_px = learner.loss.crop_px
-        people = [StickPeople(body, crop_px=crop_px, seed=config.seed + s, samples_per_epoch=size) for s in (0, 10**6)]
-        train: Source = people[0]
-        if config.data.only_first is not None:
-            train = FirstOnly(train, config.data.only_first)
-            return Sources(train, train)
-        return Sources(train, people[1])
-    return Sources(*file_sources(config, network_config(config)))
+    train, judge = _stick_people(config, learner) if config.data.kind == "toy" else _files(config)
+    if config.data.only_first is not None:
+        train = judge = FirstOnly(train, config.data.only_first)
+    return Sources(train, judge)
+
+
+def _files(config: TrainConfig) -> tuple[Source, Source | None]:
+    return file_sources(config, network_config(config))
+
+
+def _stick_people(config: TrainConfig, learner: Learner) -> tuple[Source, Source | None]:
+    body = learner.network.body_model if isinstance(learner, WholeLearner) else learner.body_model
+    size, crop_px = config.data.samples_per_epoch or 4096, learner.loss.crop_px
+    train, judge = (
+        StickPeople(body, crop_px=crop_px, seed=config.seed + apart, samples_per_epoch=size) for apart in (0, 10**6)
+    )
+    return train, judge
 
 
 def _body_model(part: Part, config: TrainConfig, sizes: PartConfig) -> BodyModel:

@@ -1,0 +1,105 @@
+"""Preprocessed data sets of a tree as training data."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from openexpose.data.humandata_write import write_humandata
+from openexpose.errors import ConfigError, DataError
+from openexpose.nets.config import expose, only
+from openexpose.skeleton import Skeleton
+from openexpose.train import build
+from openexpose.train.config import DataConfig
+from openexpose.train.files import file_sources
+from openexpose.train.presets import expose as expose_preset
+from openexpose.train.run import train
+from train.runs import body_file, small
+
+ROWS = 12
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data tree with curated fits of random numbers and small photos."""
+    rng = np.random.default_rng(0)
+    names = [f"people/{i}.jpg" for i in range(ROWS)]
+    (tmp_path / "datasets" / "people").mkdir(parents=True)
+    for name in names:
+        cv2.imwrite(str(tmp_path / "datasets" / name), rng.integers(0, 255, (90, 120, 3), np.uint8))
+    human = Skeleton.read("human_data")
+    points = np.zeros((ROWS, len(human), 3))
+    for point in Skeleton.read("smplx").names:
+        points[:, human.index(point)] = np.concatenate([rng.uniform(20, 80, (ROWS, 2)), np.ones((ROWS, 1))], 1)
+    smplx = {
+        "global_orient": rng.normal(size=(ROWS, 3)),
+        "body_pose": 0.1 * rng.normal(size=(ROWS, 21, 3)),
+        "jaw_pose": np.zeros((ROWS, 3)),
+        "left_hand_pose": np.zeros((ROWS, 15, 3)),
+        "right_hand_pose": np.zeros((ROWS, 15, 3)),
+        "betas": rng.normal(size=(ROWS, 10)),
+        "expression": rng.normal(size=(ROWS, 10)),
+    }
+    box = np.tile([20.0, 10, 70, 70, 1], (ROWS, 1))
+    (tmp_path / "preprocessed_datasets").mkdir()
+    write_humandata(
+        tmp_path / "preprocessed_datasets" / "curated_fits_train.npz",
+        {"image_path": names, "bbox_xywh": box, "keypoints2d": points, "smplx": smplx},
+    )
+    monkeypatch.setenv("OPENEXPOSE_DATA", str(tmp_path))
+    return tmp_path
+
+
+CURATED = DataConfig(train=("curated_fits_train",), shares=(1.0,), held_out=0.25)
+
+
+def test_a_run_on_files(tree: Path) -> None:
+    config = replace(small(tree), data=CURATED, steps=3, eval_every=3, save_every=3, workers=1, best_by="points_px")
+    rows = train(config, tree / "run").read_metrics()
+    assert [row["step"] for row in rows] == [0, 1, 2, 3, 3]
+    assert all(np.isfinite(row["loss"]) for row in rows)
+    assert rows[-1]["keypoints3d"] == 0  # nobody's 3D points are known
+
+
+def test_held_out_people_are_never_trained_on(tree: Path) -> None:
+    config = replace(small(tree), data=CURATED)
+    train_on, judge_on = file_sources(config, build.network_config(config))
+    assert judge_on is not None
+    parts = [source.mixture.parts[0].store for source in (train_on, judge_on)]
+    kept, held = (set(store.rows) for store in parts)
+    assert len(held) == 3 and kept | held == set(range(ROWS)) and not kept & held
+    again, _ = file_sources(config, build.network_config(config))
+    assert torch.equal(again.batch([1, 2]).crops, train_on.batch([1, 2]).crops)
+
+
+def test_the_whole_network_gets_its_photos(tree: Path) -> None:
+    config = replace(expose_preset(), data=replace(CURATED, reference_quirks=True), body_model=body_file(tree))
+    source, _ = file_sources(config, expose())
+    batch = source.batch(range(4))
+    assert batch.photos is not None and len(batch.photos.pixels) == 4
+    assert batch.crops.shape == (4, 3, 256, 256)
+    # the crop is what the affine says it is: the middle of the crop lies in the photo it came from
+    middle = torch.linalg.inv(batch.photos.T_crop_photo[:, :, :2]) @ (128 - batch.photos.T_crop_photo[:, :, 2:])
+    sizes = torch.tensor([[p.shape[1], p.shape[0]] for p in batch.photos.pixels])
+    assert ((middle[..., 0] > 0) & (middle[..., 0] < sizes)).all()
+
+
+def test_by_heart_means_the_same_crops_again(tree: Path) -> None:
+    config = replace(small(tree), data=replace(CURATED, only_first=3))
+    sources = build.build_sources(config, build.build_learner(config))
+    assert sources.train.samples_per_epoch == 3
+    assert torch.equal(sources.train.batch([0, 4]).crops, sources.train.batch([3, 1]).crops)
+
+
+def test_what_is_missing_is_named(tree: Path) -> None:
+    config = replace(small(tree), data=replace(CURATED, photos=("nowhere",)))
+    net = only("body", expose())
+    with pytest.raises(DataError, match="nowhere"):
+        file_sources(config, net)
+    with pytest.raises(ConfigError, match="2 folders for 1"):
+        file_sources(replace(config, data=replace(CURATED, photos=("a", "b"))), net)
+    with pytest.raises(ConfigError, match=r"data\.photos"):
+        file_sources(replace(config, data=replace(CURATED, train=("mine",))), net)
