@@ -6,8 +6,8 @@ bfloat16; `tests/nets/test_fast.py`), cannot be trained or saved, and does not f
 """
 
 import copy
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,9 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from openexpose.errors import ConfigError
 from openexpose.nets.expose import ExPose
 from openexpose.nets.hrnet import HRNetExPose
-from openexpose.nets.regressor import IterativeRegressor, PartRegressor
-
-M = TypeVar("M", bound=nn.Module)
+from openexpose.nets.regressor import PartRegressor, collapsed
 
 
 def speed_up(model: ExPose, *, dtype: torch.dtype = torch.float32) -> ExPose:
@@ -39,11 +37,14 @@ def speed_up_part(part: PartRegressor[Any], *, dtype: torch.dtype = torch.float3
         raise ConfigError(f"backbones run in float32 or bfloat16, not {dtype}")
     if part.training:
         raise ConfigError("call .eval() first: batch norms can only be folded with their stored statistics")
+    device = part.regressor.mean_param.device
     with torch.no_grad():
         backbone = FastBackbone(fast_network(part.backbone, dtype), dtype)
-        backbone(torch.zeros(1, 3, part.crop_px, part.crop_px))  # packs the weights for this size of crop
+        backbone(
+            torch.zeros(1, 3, part.crop_px, part.crop_px, device=device)
+        )  # packs the weights for this size of crop
         regressor = collapsed(part.regressor)
-    fast = PartRegressor(backbone, regressor, part.codec, crop_px=part.crop_px, fixed_norm=True)
+    fast: PartRegressor[Any] = PartRegressor(backbone, regressor, part.codec, crop_px=part.crop_px, fixed_norm=True)
     return fast.eval().requires_grad_(False)
 
 
@@ -81,13 +82,10 @@ class FusedConv(nn.Module):
             self.pack(*x.shape[2:])
         if plus is None:
             kind = "relu" if self.relu else "none"
-            out = torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *where, kind, [], "")
-            return out
+            return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *where, kind, [], "")
         after = "relu" if self.relu else None
-        out = torch.ops.mkldnn._convolution_pointwise.binary(
-            x, plus, self.weight, self.bias, *where, "add", 1.0, after, [], ""
-        )
-        return out
+        add = torch.ops.mkldnn._convolution_pointwise.binary
+        return add(x, plus, self.weight, self.bias, *where, "add", 1.0, after, [], "")
 
 
 class FastBlock(nn.Module):
@@ -107,24 +105,22 @@ class FastBlock(nn.Module):
 class FastFuse(nn.Module):
     """One branch's output of an HRNet module: every branch brought to its resolution, summed, ReLU."""
 
-    def __init__(self, own: int, layers: nn.ModuleList, dtype: torch.dtype) -> None:
+    def __init__(self, own: int, layers: Any, dtype: torch.dtype) -> None:
         super().__init__()
         self.own = own
-        self.coarser = nn.ModuleDict(
-            {str(j): FusedConv(f[0], f[1], relu=False, dtype=dtype) for j, f in _after(own, layers)}
+        self.coarser = nn.ModuleList(
+            [FusedConv(layers[j][0], layers[j][1], relu=False, dtype=dtype) for j in range(own + 1, len(layers))]
         )
-        self.finer = nn.ModuleList([fast_sequence(_flat(layers[j]), dtype) for j in range(own)])
+        steps = [fast_sequence(_flat(layers[j]), dtype) for j in range(own)]
+        self.finer, self.last_step = nn.ModuleList([s[:-1] for s in steps]), nn.ModuleList([s[-1] for s in steps])
 
     def forward(self, branches: list[Tensor]) -> Tensor:
         """The fused map of branch `own`."""
         total = branches[self.own]
-        for j, conv in self.coarser.items():
-            total = total + functional.interpolate(conv(branches[int(j)]), scale_factor=2.0 ** (int(j) - self.own))
-        for branch, chain in zip(branches, self.finer, strict=False):
-            *steps, last = chain
-            for step in steps:
-                branch = step(branch)
-            total = last(branch, total)
+        for up, (conv, branch) in enumerate(zip(self.coarser, branches[self.own + 1 :], strict=True), start=1):
+            total = total + functional.interpolate(conv(branch), scale_factor=2.0**up)
+        for steps, last, branch in zip(self.finer, self.last_step, branches, strict=False):
+            total = last(steps(branch), total)
         return total.relu()
 
 
@@ -182,9 +178,8 @@ class FastResNet(nn.Module):
         stem = [*net.conv1] if isinstance(net.conv1, nn.Sequential) else [net.conv1]
         self.stem = fast_sequence([*stem, net.bn1, net.act1], dtype)
         self.pool = net.maxpool
-        self.layers = nn.Sequential(
-            *(fast_network(layer, dtype) for layer in (net.layer1, net.layer2, net.layer3, net.layer4))
-        )
+        layers = (net.layer1, net.layer2, net.layer3, net.layer4)
+        self.layers = nn.Sequential(*(fast_network(layer, dtype) for layer in layers))
 
     def forward(self, picture: Tensor) -> Tensor:
         """Features, in float32."""
@@ -208,36 +203,6 @@ class FastBackbone(nn.Module):
         return features[:rows].float()
 
 
-class LinearRegressor(nn.Module):
-    """Three steps of a regressor without activations, as the one affine map that they are."""
-
-    def __init__(self, regressor: IterativeRegressor) -> None:
-        super().__init__()
-        layers = [*regressor.hidden, regressor.output]
-        weight, bias = layers[0].weight.double(), layers[0].bias.double()
-        for layer in layers[1:]:
-            weight, bias = layer.weight.double() @ weight, layer.weight.double() @ bias + layer.bias.double()
-        D = weight.shape[0]
-        from_features, step = weight[:, :-D], weight[:, -D:] + torch.eye(D, dtype=torch.float64, device=weight.device)
-        powers = [torch.linalg.matrix_power(step, t) for t in range(regressor.steps + 1)]
-        once = torch.stack(powers[:-1]).sum(0)  # 1 + step + step^2: what a constant push adds up to
-        self.mean_param = regressor.mean_param
-        self.from_features, self.from_start = (w.float() for w in (once @ from_features, powers[-1]))
-        self.bias = (once @ bias).float()
-
-    def forward(
-        self, features: Float[Tensor, "B F"], start: Float[Tensor, "B D"] | None = None
-    ) -> Float[Tensor, "B D"]:
-        """The last guess."""
-        guess = self.mean_param.expand(len(features), -1) if start is None else start
-        return torch.addmm(functional.linear(guess, self.from_start, self.bias), features, self.from_features.T)
-
-
-def collapsed(regressor: IterativeRegressor) -> nn.Module:
-    """The regressor itself, or one matrix where it has no activations (ExPose's body)."""
-    return LinearRegressor(regressor) if isinstance(regressor.activation, nn.Identity) else regressor
-
-
 def fast_network(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A network of fused convolutions; kinds that are not known here only change layout and precision."""
     name = type(network).__name__
@@ -250,7 +215,8 @@ def fast_network(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     }
     if name in known and _is_plain(network):
         return known[name](network, dtype)
-    return copy.deepcopy(network).to(dtype).to(memory_format=torch.channels_last)
+    other: nn.Module = copy.deepcopy(network).to(dtype)
+    return other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def fast_sequence(modules: list[nn.Module], dtype: torch.dtype) -> nn.Sequential:
@@ -271,10 +237,8 @@ def fast_sequence(modules: list[nn.Module], dtype: torch.dtype) -> nn.Sequential
 
 def _fast_block(block: Any, dtype: torch.dtype) -> nn.Module:
     count = 3 if hasattr(block, "conv3") else 2
-    convs = [
-        FusedConv(getattr(block, f"conv{i}"), getattr(block, f"bn{i}"), relu=True, dtype=dtype)
-        for i in range(1, count + 1)
-    ]
+    pairs = [(getattr(block, f"conv{i}"), getattr(block, f"bn{i}")) for i in range(1, count + 1)]
+    convs = [FusedConv(conv, norm, relu=True, dtype=dtype) for conv, norm in pairs]
     shortcut = block.downsample
     if isinstance(shortcut, nn.Conv2d):
         shortcut = nn.Sequential(shortcut)
@@ -288,9 +252,8 @@ def _is_plain(network: Any) -> bool:
     for block in blocks:
         extras = [getattr(block, n, None) for n in ("drop_block", "aa", "se", "drop_path")]
         acts = [getattr(block, n) for n in ("act1", "act2", "act3") if hasattr(block, n)]
-        if any(e is not None and not isinstance(e, nn.Identity) for e in extras) or not all(
-            isinstance(a, nn.ReLU) for a in acts
-        ):
+        idle = all(e is None or isinstance(e, nn.Identity) for e in extras)
+        if not (idle and all(isinstance(a, nn.ReLU) for a in acts)):
             return False
     return True
 
@@ -300,10 +263,6 @@ def _flat(module: nn.Module) -> list[nn.Module]:
     if not isinstance(module, nn.Sequential):
         return [module]
     return [leaf for child in module for leaf in _flat(child)]
-
-
-def _after(own: int, layers: nn.ModuleList) -> Iterator[tuple[int, Any]]:
-    return ((j, layers[j]) for j in range(own + 1, len(layers)))
 
 
 def _numbers(padding: Any) -> tuple[int, int]:

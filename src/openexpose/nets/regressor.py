@@ -5,6 +5,7 @@ from typing import Generic, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from openexpose.errors import ShapeError
 from openexpose.nets.codec import Codec, Estimate, P
@@ -66,11 +67,49 @@ class IterativeRegressor(nn.Module):
         return self.stages(features, start)[-1]
 
 
+class LinearRegressor(nn.Module):
+    """Three steps of a regressor without activations, as the one affine map that they are."""
+
+    def __init__(self, regressor: IterativeRegressor) -> None:
+        super().__init__()
+        layers = [*regressor.hidden, regressor.output]
+        weight, bias = layers[0].weight.double(), layers[0].bias.double()
+        for layer in layers[1:]:
+            weight, bias = layer.weight.double() @ weight, layer.weight.double() @ bias + layer.bias.double()
+        D = weight.shape[0]
+        from_features, step = weight[:, :-D], weight[:, -D:] + torch.eye(D, dtype=torch.float64, device=weight.device)
+        powers = [torch.linalg.matrix_power(step, t) for t in range(regressor.steps + 1)]
+        once = torch.stack(powers[:-1]).sum(0)  # 1 + step + step^2: what a constant push adds up to
+        self.mean_param = regressor.mean_param
+        self.from_features, self.from_start = (w.float() for w in (once @ from_features, powers[-1]))
+        self.bias = (once @ bias).float()
+
+    def forward(
+        self, features: Float[Tensor, "B F"], start: Float[Tensor, "B D"] | None = None
+    ) -> Float[Tensor, "B D"]:
+        """The last guess."""
+        guess = self.mean_param.expand(len(features), -1) if start is None else start
+        return torch.addmm(functional.linear(guess, self.from_start, self.bias), features, self.from_features.T)
+
+
+def collapsed(regressor: IterativeRegressor | LinearRegressor) -> IterativeRegressor | LinearRegressor:
+    """The regressor itself, or one matrix where it has no activations (ExPose's body)."""
+    if isinstance(regressor, IterativeRegressor) and isinstance(regressor.activation, nn.Identity):
+        return LinearRegressor(regressor)
+    return regressor
+
+
 class PartRegressor(nn.Module, Generic[P]):
     """One of the three networks: crop in, estimate out."""
 
     def __init__(
-        self, backbone: nn.Module, regressor: IterativeRegressor, codec: Codec[P], *, crop_px: int, fixed_norm: bool
+        self,
+        backbone: nn.Module,
+        regressor: IterativeRegressor | LinearRegressor,
+        codec: Codec[P],
+        *,
+        crop_px: int,
+        fixed_norm: bool,
     ) -> None:
         """backbone: picture (B, 3, crop_px, crop_px) to features (B, F). fixed_norm: batch norms always use their
         stored statistics, in training too, as the reference does; their gains and offsets still learn.
