@@ -1,0 +1,61 @@
+"""Smooth periodic noise in space, looked up in a small volume: the same on every machine and device."""
+
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+SIDE = 48
+"""Cells along each axis of the volume; one unit of a noise coordinate is this many cells."""
+_SEED = 90
+
+
+@cache
+def _volume() -> NDArray[np.float32]:
+    """(SIDE^3, 4) noise with standard deviation 1, and its gradient per cell."""
+    rng = np.random.default_rng(_SEED)
+    value = gaussian_filter(rng.standard_normal((SIDE, SIDE, SIDE)), 1.2, mode="wrap")
+    value /= value.std()
+    slopes = [(np.roll(value, -1, k) - np.roll(value, 1, k)) / 2 for k in range(3)]
+    return np.stack([value, *slopes], -1).reshape(-1, 4).astype(np.float32)
+
+
+class Noise:
+    """The volume on one device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.table = torch.from_numpy(_volume()).to(device)
+
+    def __call__(self, points: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N 4"]:
+        """Noise and its gradient with respect to the coordinates; detail of about 1/16 unit, period 1."""
+        cell = points * SIDE
+        low = torch.floor(cell)
+        f = cell - low
+        f = f * f * (3 - 2 * f)
+        i = low.long() % SIDE
+        j = (i + 1) % SIDE
+        out = torch.zeros((*points.shape[:-1], 4), device=points.device)
+        for corner in range(8):
+            pick = [j if corner >> k & 1 else i for k in range(3)]
+            place = (pick[0][..., 0] * SIDE + pick[1][..., 1]) * SIDE + pick[2][..., 2]
+            weight = torch.ones_like(f[..., 0])
+            for k in range(3):
+                weight = weight * (f[..., k] if corner >> k & 1 else 1 - f[..., k])
+            out = out + weight[..., None] * self.table[place]
+        return out
+
+    def value(self, points: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N"]:
+        """Noise alone, standard deviation near 1."""
+        return self(points)[..., 0]
+
+
+def hashed(seed: Float[Tensor, "*N"], x: Tensor, y: Tensor) -> Float[Tensor, "*N"]:
+    """A number in 0..1 for each whole (x, y) and seed, without pattern: an integer hash (Wang 2007)."""
+    n = (x.long() * 374761393 + y.long() * 668265263 + (seed * 4096).long() * 982451653) & 0x7FFFFFFF
+    n = ((n ^ (n >> 13)) * 1274126177) & 0x7FFFFFFF
+    n = ((n ^ (n >> 16)) * 2246822519) & 0x7FFFFFFF
+    return ((n ^ (n >> 15)) & 0xFFFFFF).float() / 0x1000000
