@@ -25,5 +25,5 @@ class ShapeError(OpenExposeError, ValueError):
     """A tensor has not the shape or type that a public function states."""
 
 
-class MissingExtra(OpenExposeError, ImportError):
+class MissingExtra(OpenExposeError, ImportError):  # noqa: N818 - says what is missing
     """An optional dependency is not installed; the message gives the pip command."""

