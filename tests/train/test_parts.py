@@ -166,6 +166,6 @@ def test_a_kept_batch_can_be_read_again(tmp_path: Path, people: StickPeople) -> 
     from safetensors.numpy import load_file
 
     batch = people.batch([4, 9])
-    stored = load_file(RunFolder(tmp_path, tensorboard=False).keep_batch(12, batch, 0))
+    stored = load_file(RunFolder(tmp_path, tensorboard=False).keep_batch(12, 0, batch, 0))
     assert stored["positions"].tolist() == [4, 9]
     np.testing.assert_array_equal(stored["target/betas"], batch.targets["betas"].value.numpy())

@@ -12,6 +12,7 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ class RunFolder:
         self.path = path
         self._tensorboard = tensorboard
         self._writer: SummaryWriter | None = None
+        self._opened = time.monotonic()
 
     @property
     def checkpoints(self) -> Path:
@@ -76,7 +78,8 @@ class RunFolder:
     def log(self, kind: str, step: int, numbers: Mapping[str, float]) -> None:
         """Append one line to the metrics file, and the same to TensorBoard."""
         with self.metrics.open("a", encoding="utf-8") as f:
-            f.write(json.dumps({"step": step, "kind": kind, **numbers}) + "\n")
+            at_s = round(time.monotonic() - self._opened, 4)
+            f.write(json.dumps({"step": step, "kind": kind, "at_s": at_s, **numbers}) + "\n")
         if self._tensorboard:
             for name, value in numbers.items():
                 self._board(step).add_scalar(f"{kind}/{name}", value, step)
@@ -93,9 +96,9 @@ class RunFolder:
                 break
         return rows
 
-    def keep_batch(self, step: int, batch: Batch, rank: int) -> Path:
+    def keep_batch(self, step: int, turn: int, batch: Batch, rank: int) -> Path:
         """The file with every tensor of a batch that made trouble."""
-        path = self.path / f"bad_batch_step{step}_process{rank}.safetensors"
+        path = self.path / f"bad_batch_step{step}_turn{turn}_process{rank}.safetensors"
         with write_atomically(path) as temporary:
             save_file(batch.tensors(), str(temporary))
         return path

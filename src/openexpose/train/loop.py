@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 
 from openexpose.losses import total
+from openexpose.train.batch import Batch
+from openexpose.train.chance import seed_of, set_torch_generators
 from openexpose.train.config import lr_at
 from openexpose.train.job import Job
 from openexpose.train.judge import evaluate
@@ -30,14 +32,15 @@ def fit(job: Job) -> Iterator[dict[str, float]]:
         clock = Clock()
         for group in optimiser.param_groups:
             group["lr"] = lr_at(step, config.optimiser, job.plan)
+        seen: list[Batch] = []
         for turn in range(config.accumulate):
             with clock("data"):
-                batch = next(job.batches).to(fabric.device)
-            torch.manual_seed(seed_of(config.seed, step, turn, fabric.global_rank))
+                seen.append(next(job.batches).to(fabric.device))
+            set_torch_generators(seed_of(config.seed, step, turn, fabric.global_rank))
             more = turn < config.accumulate - 1
             with memory_advice(config.batch_size), fabric.no_backward_sync(learner, enabled=more):
                 with clock("forward"):
-                    loss, parts = total(learner(batch), weights, share=job.mean_over_processes)
+                    loss, parts = total(learner(seen[-1]), weights, share=job.mean_over_processes)
                 with clock("backward"):
                     fabric.backward(loss / config.accumulate)
         with clock("optimiser"):
@@ -46,8 +49,8 @@ def fit(job: Job) -> Iterator[dict[str, float]]:
             try:
                 job.watch.check(step, values[0], norm)
             except TrainingStopped as stop:
-                kept = job.folder.keep_batch(step, batch, fabric.global_rank)
-                raise TrainingStopped(f"{stop} The batch is in {kept}.") from stop
+                kept = [job.folder.keep_batch(step, turn, batch, fabric.global_rank) for turn, batch in enumerate(seen)]
+                raise TrainingStopped(f"{stop} What it saw is in {', '.join(map(str, kept))}.") from stop
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             if job.average is not None:
@@ -79,11 +82,3 @@ class Clock:
         elapsed = time.perf_counter() - self.started
         found = {f"{part}_ms": 1000 * seconds for part, seconds in self.parts.items()}
         return found | {"step_ms": 1000 * elapsed, "samples_per_s": samples / elapsed}
-
-
-def seed_of(*numbers: int) -> int:
-    """One seed out of several numbers (FNV-1a): dropout after a resume is that of the uninterrupted run."""
-    state = 0xCBF29CE484222325
-    for number in numbers:
-        state = ((state ^ (number & (2**64 - 1))) * 0x100000001B3) % 2**64
-    return state >> 1

@@ -11,7 +11,7 @@ from openexpose.readers import write_atomically
 from openexpose.train.folder import RunFolder
 
 Rows = Sequence[Mapping[str, Any]]
-NOT_DRAWN = ("step", "kind", "lr", "grad_norm")
+NOT_DRAWN = ("step", "kind", "at_s", "lr", "grad_norm")
 TIMES = "_ms"
 
 _PAGE = """<!doctype html>

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from openexpose.train.average import Average
 from openexpose.train.batches import Turns, endless
 from openexpose.train.build import Sources, build_learner, build_sources, header_of, network_config
+from openexpose.train.chance import set_torch_generators
 from openexpose.train.checkpoint import complete
 from openexpose.train.config import OptimiserConfig, Plan, TrainConfig, lr_at
 from openexpose.train.fabric import Fabric, make_fabric
@@ -49,7 +50,7 @@ def train(config: TrainConfig, out: Path, *, console: Console | None = None) -> 
 
 def prepare(config: TrainConfig, folder: RunFolder, fabric: Fabric) -> Job:
     """The job at its first step, or at the newest checkpoint of the folder."""
-    torch.manual_seed(config.seed)
+    set_torch_generators(config.seed)
     learner = build_learner(config)
     sources = build_sources(config, learner)
     plan = Plan.of(config, sources.train.samples_per_epoch, fabric.world_size)
