@@ -86,22 +86,25 @@ def paint_background(
     ahead = torch.linalg.cross(side, up)
     seed = walls[:, 4][:, None, None]
     u, v = ((point * w[:, None, None]).sum(-1) for w in (side, ahead))
-    on_floor = _textured(colours[:, 0], colours[:, 1], walls[:, 6], u, v, seed, noise)
+    uneven = screen_noise(noise, walls[:, 4], S)
+    place = torch.stack([u * 0.05, v * 0.05, seed.expand_as(u) * 0.1], -1).clamp(-9, 9)
+    underfoot = torch.stack([noise.value(place), noise.value(place * 7), noise.value(place * 23)])
+    on_floor = _textured(colours[:, 0], colours[:, 1], walls[:, 6], u, v, seed, underfoot)
     direction = torch.nn.functional.normalize(rays, dim=-1)
     a, b = ((direction * w[:, None, None]).sum(-1) for w in (side, up))
     blend = (0.5 + b * (0.6 + walls[:, 3][:, None, None])).clamp(0, 1)[..., None]
     wall = colours[:, 2][:, None, None] * (1 - blend) + colours[:, 3][:, None, None] * blend
-    textured = _textured(colours[:, 2], colours[:, 4], (walls[:, 6] + 2) % 5, a * far * 0.6, b * far * 0.6, seed + 2, noise)
+    textured = _textured(colours[:, 2], colours[:, 4], (walls[:, 6] + 2) % 5, a * far * 0.6, b * far * 0.6, seed + 2, uneven)
     wall = wall + (walls[:, 5] > 0.45).float()[:, None, None, None] * 0.7 * (textured - wall)
     out = wall
     grid = (torch.arange(S, device=rays.device) + 0.5) / S
     y, x = torch.meshgrid(grid, grid, indexing="ij")
     x, y = x.expand(B, S, S), y.expand(B, S, S)
     for k in range(SHAPES // 2):
-        out = _over(out, numbers["shapes"][:, k], x, y, noise)
+        out = _over(out, numbers["shapes"][:, k], x, y, _rolled(uneven, k))
     out = torch.where(floor[..., None], on_floor, out)
     for k in range(SHAPES // 2, SHAPES):
-        out = _over(out, numbers["shapes"][:, k], x, y, noise)
+        out = _over(out, numbers["shapes"][:, k], x, y, _rolled(uneven, k))
     if bank is not None:
         real = _from_bank(numbers["bank"], bank, S)
         use = (numbers["bank"][:, 0] >= 0)[:, None, None]
@@ -110,32 +113,48 @@ def paint_background(
 
 
 def paint_occluders(
-    picture: Float[Tensor, "B S S 3"], occluders: Float[Tensor, "B 3 12"], noise: Noise, bank: Float[Tensor, "C H W 3"] | None
+    picture: Float[Tensor, "B S S 3"], occluders: Float[Tensor, "B 3 12"], noise: Noise
 ) -> tuple[Float[Tensor, "B S S 3"], Float[Tensor, "B S S"]]:
     """The picture with things before everything, and their coverage 0..1."""
     B, S = picture.shape[:2]
     grid = (torch.arange(S, device=picture.device) + 0.5) / S
     y, x = torch.meshgrid(grid, grid, indexing="ij")
     hidden = torch.zeros(picture.shape[:3], device=picture.device)
+    if not bool((occluders[..., -1] > 0).any()):
+        return picture, hidden
+    uneven = screen_noise(noise, occluders[:, 0, 0] * 9, S)
     for k in range(OCCLUDERS):
-        mask, colour = _shape_layer(occluders[:, k], x.expand(B, S, S), y.expand(B, S, S), noise)
+        mask, colour = _shape_layer(occluders[:, k], x.expand(B, S, S), y.expand(B, S, S), _rolled(uneven, k))
         picture = picture + mask[..., None] * (colour - picture)
         hidden = torch.maximum(hidden, mask)
     return picture, hidden
 
 
-def _over(out: Tensor, shape: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
-    mask, colour = _shape_layer(shape, x, y, noise)
+def screen_noise(noise: Noise, seed: Float[Tensor, " B"], S: int) -> Float[Tensor, "3 B S S"]:
+    """Noise over the picture in three sizes, for everything that is not in perspective."""
+    at = torch.arange(S, device=seed.device) / S
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    place = torch.stack([x.expand(len(seed), S, S), y.expand(len(seed), S, S), x * 0 + seed.view(-1, 1, 1)], -1)
+    place = place * 0.21 + 0.13 * seed.view(-1, 1, 1, 1)
+    return torch.stack([noise.value(place), noise.value(place * 3.7), noise.value(place * 11)])
+
+
+def _rolled(uneven: Float[Tensor, "3 B S S"], k: int) -> Float[Tensor, "3 B S S"]:
+    S = uneven.shape[-1]
+    return torch.roll(uneven, ((37 * k + 11) % S, (53 * k + 29) % S), (-2, -1))
+
+
+def _over(out: Tensor, shape: Tensor, x: Tensor, y: Tensor, uneven: Tensor) -> Tensor:
+    mask, colour = _shape_layer(shape, x, y, uneven)
     return out + mask[..., None] * (colour - out)
 
 
-def _shape_layer(shape: Float[Tensor, "B 12"], x: Tensor, y: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+def _shape_layer(shape: Float[Tensor, "B 12"], x: Tensor, y: Tensor, uneven: Tensor) -> tuple[Tensor, Tensor]:
     n = [shape[:, k][:, None, None] for k in range(_SHAPE_NUMBERS)]
     dx, dy = x - n[0], y - n[1]
     c, s = torch.cos(n[4]), torch.sin(n[4])
     p, q = (c * dx + s * dy) / n[2], (c * dy - s * dx) / n[3]
-    spot = torch.stack([x * 0.21 + n[0], y * 0.21 + n[1], n[8].expand_as(x)], -1)
-    rough = noise.value(spot)
+    rough = uneven[0]
     far = torch.where(n[5] < 0.5, torch.maximum(p.abs(), q.abs()), torch.sqrt(p * p + q * q))
     far = torch.where(n[5] > 1.5, far + 0.25 * rough, far)
     soft = n[6] / torch.minimum(n[2], n[3]) + 0.02
@@ -143,29 +162,28 @@ def _shape_layer(shape: Float[Tensor, "B 12"], x: Tensor, y: Tensor, noise: Nois
     first = shape[:, 8:11]
     second = first.flip(-1) * 0.5 + 0.05
     kind = shape[:, 7]
-    colour = _textured(first, second, kind, p * n[2] * 4, q * n[3] * 4, n[0] * 7, noise)
+    colour = _textured(first, second, kind, p * n[2] * 4, q * n[3] * 4, n[0] * 7, uneven)
     return mask, colour * (1 + 0.12 * rough - 0.12 * q)[..., None].clamp(min=0.2)
 
 
-def _textured(a: Tensor, b: Tensor, kind: Tensor, u: Tensor, v: Tensor, seed: Tensor, noise: Noise) -> Tensor:
+def _textured(a: Tensor, b: Tensor, kind: Tensor, u: Tensor, v: Tensor, seed: Tensor, uneven: Tensor) -> Tensor:
     """Colours on a plane with coordinates u, v: plain, tiles, planks, speckles, stripes; always a little uneven."""
     a, b, kind = a[:, None, None], b[:, None, None], kind.long()[:, None, None]
-    place = torch.stack([u * 0.05, v * 0.05, seed.expand_as(u) * 0.1], -1)
-    coarse, fine = noise.value(place), noise.value(place * 7)
+    coarse, fine, tiny = uneven
     scale = 1.2 + seed % 3
     uu, vv = u * scale, v * scale
     brick = uu + 0.5 * (torch.floor(vv) % 2)
     joints = ((uu - torch.floor(uu)) < 0.05) | ((vv - torch.floor(vv)) < 0.05)
     plank = hashed(seed, torch.floor(vv * 3), torch.floor(uu * 0.4 + 7 * torch.floor(vv * 3) % 1.7))
     tile = hashed(seed, torch.floor(brick), torch.floor(vv))
-    grass = (0.5 + 0.45 * fine + 0.3 * noise.value(place * 19)).clamp(0, 1)
+    grass = (0.5 + 0.45 * fine + 0.3 * tiny).clamp(0, 1)
     stripes = (torch.sin(uu * 6.28) > 0).float()
     share = torch.stack([
         0.25 * coarse.clamp(-1, 1) + 0.25, torch.where(joints, 1.0, 0.3 * tile), 0.7 * plank, grass, stripes,
     ])  # fmt: skip
     mix = share.gather(0, kind.clamp(0, 4).expand_as(u)[None])[0]
-    uneven = (1 + 0.10 * coarse + 0.05 * fine)[..., None].clamp(min=0.3)
-    return (a + mix[..., None] * (b - a)) * uneven
+    dirt = (1 + 0.10 * coarse + 0.05 * fine)[..., None].clamp(min=0.3)
+    return (a + mix[..., None] * (b - a)) * dirt
 
 
 def _from_bank(numbers: Float[Tensor, "B 6"], bank: Float[Tensor, "C H W 3"], S: int) -> Float[Tensor, "B S S 3"]:

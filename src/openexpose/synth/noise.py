@@ -29,28 +29,33 @@ class Noise:
 
     def __init__(self, device: torch.device) -> None:
         self.table = torch.from_numpy(_volume()).to(device)
+        self._values = self.table[:, :1].contiguous()
 
     def __call__(self, points: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N 4"]:
         """Noise and its gradient with respect to the coordinates; detail of about 1/16 unit, period 1."""
+        return self._look_up(self.table, points)
+
+    def value(self, points: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N"]:
+        """Noise alone, standard deviation near 1."""
+        return self._look_up(self._values, points)[..., 0]
+
+    def _look_up(self, table: Tensor, points: Tensor) -> Tensor:
         cell = points * SIDE
         low = torch.floor(cell)
         f = cell - low
         f = f * f * (3 - 2 * f)
-        i = low.long() % SIDE
+        i = low.int() % SIDE
         j = (i + 1) % SIDE
-        out = torch.zeros((*points.shape[:-1], 4), device=points.device)
-        for corner in range(8):
-            pick = [j if corner >> k & 1 else i for k in range(3)]
-            place = (pick[0][..., 0] * SIDE + pick[1][..., 1]) * SIDE + pick[2][..., 2]
-            weight = torch.ones_like(f[..., 0])
-            for k in range(3):
-                weight = weight * (f[..., k] if corner >> k & 1 else 1 - f[..., k])
-            out = out + weight[..., None] * self.table[place]
-        return out
-
-    def value(self, points: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N"]:
-        """Noise alone, standard deviation near 1."""
-        return self(points)[..., 0]
+        (x0, y0, z0), (x1, y1, z1) = i.unbind(-1), j.unbind(-1)
+        fx, fy, fz = f[..., 0:1], f[..., 1:2], f[..., 2:3]
+        planes = []
+        for x in (x0, x1):
+            rows = []
+            for y in (y0, y1):
+                place = (x * SIDE + y) * SIDE
+                rows.append(torch.lerp(table[place + z0], table[place + z1], fz))
+            planes.append(torch.lerp(rows[0], rows[1], fy))
+        return torch.lerp(planes[0], planes[1], fx)
 
 
 def hashed(seed: Float[Tensor, "*N"], x: Tensor, y: Tensor) -> Float[Tensor, "*N"]:

@@ -97,7 +97,7 @@ class Studio:
         floor_m = self._floor(people, picture, stacked["up"], len(draws)) - stacked["floor_gap_m"]
         back = self._background(stacked, K, floor_m, lights, shadow)
         linear = front + (1 - alpha)[..., None] * back
-        linear, hidden = paint_occluders(linear, stacked["occluders"], self.mannequin.noise, self.bank)
+        linear, hidden = paint_occluders(linear, stacked["occluders"], self.mannequin.noise)
         srgb = damaged(developed(linear, stacked["lens"], lights.exposure), stacked["lens"])
         rgb = (srgb * 255).round().clamp(0, 255).to(torch.uint8)
         return self._labelled(rgb, people, main, frame, hidden, K, draws)
