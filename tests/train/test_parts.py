@@ -24,7 +24,7 @@ from train.runs import small
 
 @pytest.fixture(scope="module")
 def people() -> StickPeople:
-    return StickPeople(BodyModel(toy_smplx(4)), crop_px=64, seed=1, samples_per_epoch=100)
+    return StickPeople(BodyModel(toy_smplx(4)), "people", crop_px=64, seed=1, samples_per_epoch=100)
 
 
 @pytest.fixture
@@ -119,8 +119,8 @@ def test_drawn_people_are_labelled_where_they_are_drawn(people: StickPeople) -> 
     brightest = batch.crops.amax(1)
     at_hips = torch.stack([brightest[i, y, x] for i, (x, y) in enumerate(hips.tolist())])
     assert at_hips.mean() > brightest.flatten(1).mean(1).mean()
-    with pytest.raises(ConfigError, match="whole body"):
-        StickPeople(BodyModel(toy_mano(4)), crop_px=64, seed=1, samples_per_epoch=100)
+    with pytest.raises(ConfigError, match="family smplx"):
+        StickPeople(BodyModel(toy_mano(4)), "people", crop_px=64, seed=1, samples_per_epoch=100)
 
 
 def test_the_watch_stops_what_is_no_number_and_what_runs_away() -> None:

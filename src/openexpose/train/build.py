@@ -112,8 +112,10 @@ def _files(config: TrainConfig) -> tuple[Source, Source | None]:
 def _stick_people(config: TrainConfig, learner: Learner) -> tuple[Source, Source | None]:
     body = learner.network.body_model if isinstance(learner, WholeLearner) else learner.body_model
     size, crop_px = config.data.samples_per_epoch or 4096, learner.loss.crop_px
+    kind = {"hand": "hands", "head": "heads", "whole": "whole people"}.get(config.stage, "people")
     train, judge = (
-        StickPeople(body, crop_px=crop_px, seed=config.seed + apart, samples_per_epoch=size) for apart in (0, 10**6)
+        StickPeople(body, kind, crop_px=crop_px, seed=config.seed + apart, samples_per_epoch=size)
+        for apart in (0, 10**6)
     )
     return train, judge
 
