@@ -123,7 +123,7 @@ def _brows(v: _F64, p: dict[str, _F64]) -> _F64:
     for side in ("left", "right"):
         line = _named(p, *[f"{side}_eyebrow_{k}" for k in range(1, 6)])
         inner = np.abs(v[:, 0]) / np.abs(line[:, 0]).max()
-        thick = 0.0042 - 0.0016 * np.clip(inner, 0, 1)
+        thick = 0.0052 - 0.0022 * np.clip(inner, 0, 1)
         out = np.maximum(out, thick - distance_to_lines(v, line))
     return out
 

@@ -101,10 +101,10 @@ def paint_background(
     y, x = torch.meshgrid(grid, grid, indexing="ij")
     x, y = x.expand(B, S, S), y.expand(B, S, S)
     for k in range(SHAPES // 2):
-        out = _over(out, numbers["shapes"][:, k], x, y, _rolled(uneven, k))
+        out = _over(out, numbers["shapes"][:, k], x, y, _turned(uneven, k))
     out = torch.where(floor[..., None], on_floor, out)
     for k in range(SHAPES // 2, SHAPES):
-        out = _over(out, numbers["shapes"][:, k], x, y, _rolled(uneven, k))
+        out = _over(out, numbers["shapes"][:, k], x, y, _turned(uneven, k))
     if bank is not None:
         real = _from_bank(numbers["bank"], bank, S)
         use = (numbers["bank"][:, 0] >= 0)[:, None, None]
@@ -124,7 +124,7 @@ def paint_occluders(
         return picture, hidden
     uneven = screen_noise(noise, occluders[:, 0, 0] * 9, S)
     for k in range(OCCLUDERS):
-        mask, colour = _shape_layer(occluders[:, k], x.expand(B, S, S), y.expand(B, S, S), _rolled(uneven, k))
+        mask, colour = _shape_layer(occluders[:, k], x.expand(B, S, S), y.expand(B, S, S), _turned(uneven, k))
         picture = picture + mask[..., None] * (colour - picture)
         hidden = torch.maximum(hidden, mask)
     return picture, hidden
@@ -139,9 +139,11 @@ def screen_noise(noise: Noise, seed: Float[Tensor, " B"], S: int) -> Float[Tenso
     return torch.stack([noise.value(place), noise.value(place * 3.7), noise.value(place * 11)])
 
 
-def _rolled(uneven: Float[Tensor, "3 B S S"], k: int) -> Float[Tensor, "3 B S S"]:
-    S = uneven.shape[-1]
-    return torch.roll(uneven, ((37 * k + 11) % S, (53 * k + 29) % S), (-2, -1))
+def _turned(uneven: Float[Tensor, "3 B S S"], k: int) -> Float[Tensor, "3 B S S"]:
+    """The same noise mirrored and turned in one of eight ways."""
+    out = uneven.transpose(-2, -1) if k & 4 else uneven
+    axes = [axis for bit, axis in ((1, -1), (2, -2)) if k & bit]
+    return out.flip(axes) if axes else out
 
 
 def _over(out: Tensor, shape: Tensor, x: Tensor, y: Tensor, uneven: Tensor) -> Tensor:

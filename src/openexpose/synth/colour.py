@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from openexpose.synth.anatomy import EYE, SKIN, TEETH, TONGUE
-from openexpose.synth.cloth import Cover, cover, step
+from openexpose.synth.cloth import Cover, cover, fold_place, step
 from openexpose.synth.extras import BRIM, BUN, GLASSES, HAIR, HELD_LEFT, LENS, SKIRT
 from openexpose.synth.noise import Noise, hashed
 from openexpose.synth.outfit import Outfit
@@ -49,9 +49,9 @@ def colours(
         soft = soft * (1 - mask)
         cloth = cloth * (1 - mask) + mask * is_cloth
     albedo, gloss, soft, cloth = _other_pieces(o, fields, piece, eye_m, (albedo, gloss, soft, cloth), hairy, fine)
-    folds = noise(fields[:, :3] * (o["fold_size"] * 0.21)[:, None] + o["seed"][:, None])
+    folds = noise(fold_place(fields) * (o["fold_size"] * 0.19)[:, None] + o["seed"][:, None])
     depth = (o["fold_m"] / 0.010)[:, None]
-    bump = bump + cloth[:, None] * (0.55 * depth * folds[:, 1:] + 0.20 * fine[:, 1:] * depth + 0.12 * grain[:, 1:])
+    bump = bump + cloth[:, None] * (0.45 * depth * folds[:, 1:] + 0.12 * fine[:, 1:] * depth + 0.06 * grain[:, 1:])
     hair_share = torch.maximum(step(c.hair, 0.01), step(c.beard, 0.006)) * (piece == SKIN) * (1 - step(c.hat, 0.004))
     hair_share = torch.where((piece == HAIR) | (piece == BUN), torch.ones_like(hair_share), hair_share)
     bump = bump + (0.45 * hair_share)[:, None] * streak[:, 1:]
@@ -79,7 +79,7 @@ def _bare(
     skin = skin * (1 - stubble)[:, None]
     lip = step(f[:, 3] + 0.0004, 0.0016)[:, None]
     skin = skin + lip * (o.colour("lips") * (1 + 0.1 * grain[:, :1]) - skin)
-    brow = (step(f[:, 4] + 0.0012 * grain[:, 0], 0.0016) * o["brow"])[:, None]
+    brow = (step(f[:, 4] + 0.0007 * grain[:, 0], 0.0030) * o["brow"])[:, None]
     skin = skin + brow * (o.colour("hairs") * 0.9 - skin)
     inner = step(f[:, 7], 0.003)[:, None]
     skin = skin + inner * (skin * torch.tensor([0.30, 0.10, 0.10], device=f.device) - skin)
@@ -161,7 +161,7 @@ def _other_pieces(
     held = o.colour("held") * torch.where(torch.sin(t * 40 * o["held_round"]) > 0.7, 0.5, 1.0)[:, None]
     table = [
         (piece == EYE, eye_colour(o, f, eye_m), one * 0.9, one * 0.3, 0 * one),
-        (piece == TEETH, torch.where(t[:, None] > 0, 0.62, 0.60) * torch.tensor([1.0, 0.95, 0.86], device=f.device), one * 0.3, one * 0.5, 0 * one),
+        (piece == TEETH, torch.tensor([0.62, 0.59, 0.53], device=f.device).expand_as(albedo), one * 0.3, one * 0.5, 0 * one),
         (piece == TONGUE, torch.tensor([0.40, 0.12, 0.11], device=f.device).expand_as(albedo), one * 0.2, one, 0 * one),
         (piece == SKIRT, pleat, o["cloth_shine"], 0 * one, one),
         ((piece == HAIR) | (piece == BUN), o.colour("hairs") * strand, one * 0.15, 0 * one, 0 * one),

@@ -66,6 +66,9 @@ class Mannequin:
         self.fields: Float[Tensor, "V 8"] = torch.tensor(np.concatenate([anatomy.fields, grid]), device=self.device)
         out = _smooth_normals(fine.v_template, fine.faces) * (anatomy.piece == SKIN)[:, None]
         self.outward: Float[Tensor, "U 3"] = torch.tensor(out, dtype=torch.float32, device=self.device)
+        body = torch.tensor(fine.v_template, dtype=torch.float32, device=self.device)
+        self.anchor_m: Float[Tensor, "V 3"] = torch.cat([body, body[self.follows]])
+        """Rest place on the mean body of each vertex, or of the one it follows."""
         self.noise = Noise(self.device)
         self.template: Float[Tensor, "U 3"] = torch.tensor(fine.v_template, dtype=torch.float32, device=self.device)
 

@@ -19,11 +19,10 @@ from openexpose.synth.light import SHADOW_PX, Lights, ShadowMap, lamp_frames, li
 from openexpose.synth.mannequin import Mannequin, People
 from openexpose.synth.outfit import Outfit
 from openexpose.synth.rays import look
-from openexpose.synth.scene import MOST_PEOPLE, Casting, SceneDraw, SynthConfig, framed_points
+from openexpose.skeleton import part_of
+from openexpose.synth.scene import Casting, SceneDraw, SynthConfig, framed_points
 
 See = Callable[..., Fragments]
-_NEAREST_M = 0.22
-"""No point of the framed part comes nearer to the camera."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +73,9 @@ class Studio:
         self.mannequin = Mannequin(device=device) if mannequin is None else mannequin
         self.bank = None if backgrounds is None else (torch.tensor(backgrounds, device=self.device).float() / 255) ** 2.2
         self.casting = Casting(self.mannequin, cfg, bank=0 if backgrounds is None else len(backgrounds))
-        self.reach_m = _reach(self.mannequin).to(self.device)
+        self.reach_m, self.slack_m = (x.to(self.device) for x in _reach(self.mannequin))
+        rest = np.array(list(self.mannequin.points_m.values()), np.float32)
+        self.keypoints_rest_m: Float[Tensor, "144 3"] = torch.from_numpy(rest).to(self.device)
         grid = torch.arange(cfg.size_px, device=self.device).float()
         y, x = torch.meshgrid(grid, grid, indexing="ij")
         self._pixels = torch.stack([x, y, torch.ones_like(x)], -1)
@@ -202,6 +203,18 @@ class Studio:
         dark[pixel] = 1 - 0.6 * lights.shadow[picture] * (1 - share)
         return albedo * level * dark.view(*floor.shape, 1)
 
+    def _own_flesh(self, frame: Fragments, rows: Tensor, at: Tensor, main: Tensor, ahead_m: Tensor) -> Tensor:
+        """Whether what is seen at each keypoint is the person there, not an arm before it or somebody else.
+
+        At rest the place seen is then about as far from the keypoint as it is now; a place that was far away at rest
+        belongs to another limb. Nothing seen at all (beside the outline, by rounding) is as good.
+        """
+        m = self.mannequin
+        mesh, face = frame.mesh[rows, at[..., 1], at[..., 0]], frame.face[rows, at[..., 1], at[..., 0]]
+        corner = m.faces[face.clamp(min=0), 0]
+        apart_m = (m.anchor_m[corner] - self.keypoints_rest_m).norm(dim=-1)
+        return (mesh < 0) | ((mesh == main[:, None]) & (apart_m < 1.4 * ahead_m.clamp(min=0) + self.slack_m))
+
     def _labelled(
         self, rgb: Tensor, people: People, main: Tensor, frame: Fragments, hidden: Tensor, K: Tensor,
         draws: Sequence[SceneDraw],
@@ -214,8 +227,9 @@ class Studio:
         at = px.round().long().clamp(0, S - 1)
         rows = torch.arange(len(draws), device=self.device)[:, None]
         inside = ((px > -0.5) & (px < S - 0.5)).all(-1) & (points[..., 2] > 0)
-        not_before = nearest[rows, at[..., 1], at[..., 0]] > points[..., 2] - self.reach_m
-        visible = inside & not_before & (hidden[rows, at[..., 1], at[..., 0]] < 0.5)
+        ahead_m = points[..., 2] - nearest[rows, at[..., 1], at[..., 0]]
+        clear = (ahead_m < self.reach_m) & self._own_flesh(frame, rows, at * n + n // 2, main, ahead_m)
+        visible = inside & clear & (hidden[rows, at[..., 1], at[..., 0]] < 0.5)
         surface = _project(torch.where(
             people.shown[main][:, self.mannequin.piece_of_vertex][..., None], people.vertices_m[main], torch.nan), K)
         low = torch.nan_to_num(surface, nan=1e9).amin(1).clamp(-0.5, S - 0.5)
@@ -254,7 +268,7 @@ def _placed(
     low = torch.where(framed[..., None], points_m, far).amin(1)
     high = torch.where(framed[..., None], points_m, -far).amax(1)
     focal, want_px = K[:, 0, 0], numbers["fills"] * S
-    nearest = _NEAREST_M - points_m[..., 2].amin(1)
+    nearest = numbers["nearest_m"] - points_m[..., 2].amin(1)
     t = -(low + high) / 2
     t[:, 2] += torch.maximum(focal * (high - low)[:, :2].amax(1) / want_px, nearest + (low + high)[:, 2] / 2)
     for _ in range(5):
@@ -273,13 +287,20 @@ def _lights(numbers: dict[str, Tensor]) -> Lights:
     return Lights(*(numbers[n] for n in names))
 
 
-def _reach(mannequin: Mannequin) -> Float[Tensor, " 144"]:
-    """How far before a keypoint its own body part may lie, metres: joints lie inside, clothes stand off."""
+def _reach(mannequin: Mannequin) -> tuple[Float[Tensor, " 144"], Float[Tensor, " 144"]]:
+    """How far before a keypoint its own flesh and cloth may lie, and how far off it may be at rest; metres.
+
+    Joints of the trunk lie deep, fingers and points of the surface do not.
+    """
     points = torch.tensor(np.array(list(mannequin.points_m.values())), dtype=torch.float32)
-    surface = mannequin.template.cpu()
-    inside = torch.cdist(points, surface).amin(1)
-    return 1.5 * inside + 0.035
-
-
-PEOPLE = MOST_PEOPLE
-"""People that one photo has room for."""
+    inside = torch.cdist(points, mannequin.template.cpu()).amin(1)
+    reach, slack = 1.5 * inside + 0.04, torch.full_like(inside, 0.07)
+    for i, name in enumerate(mannequin.points_m):
+        deep = {"pelvis": 0.27, "spine": 0.27, "hip": 0.22, "collar": 0.16, "shoulder": 0.14, "neck": 0.14, "head": 0.20}
+        stem = name.split("_")[-1] if name.startswith(("left", "right")) else name.split("_")[0]
+        reach[i] = max(float(reach[i]), deep.get(stem, 0.0))
+        if part_of(name) in ("left_hand", "right_hand"):
+            reach[i], slack[i] = 2 * inside[i] + 0.012, 0.02
+        elif part_of(name) == "head" and name not in ("head", "jaw"):
+            reach[i], slack[i] = inside[i] + 0.02, 0.03
+    return reach, slack

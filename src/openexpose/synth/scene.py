@@ -17,7 +17,7 @@ from openexpose.synth.background import draw_background
 from openexpose.synth.lens import draw_lens
 from openexpose.synth.mannequin import Mannequin
 from openexpose.synth.outfit import draw_outfit
-from openexpose.synth.pose_bank import PoseBank
+from openexpose.synth.pose_bank import JOINTS, PoseBank
 from openexpose.synth.poses import BodyPoses, PoseDraws, draw_face, draw_hands, hand_rotations
 
 Framing = Literal["whole", "upper", "head", "hand"]
@@ -132,6 +132,8 @@ class Casting:
         R[:22] = Rotation.from_rotvec(self.poses.draw(rng)).as_matrix()
         frontal = {"whole": 0.4, "upper": 0.55, "head": 0.8, "hand": 0.2}[framing]
         yaw = rng.normal(0, 0.6) if rng.random() < frontal else rng.uniform(-np.pi, np.pi)
+        if framing == "head":
+            yaw -= _heading(R)
         R[0] = tilt @ _UPSIDE_DOWN @ Rotation.from_euler("y", yaw).as_matrix() @ R[0]
         R[22], R[23], R[24] = Rotation.from_rotvec(np.concatenate([face.jaw_rad[None], face.eyes_rad])).as_matrix()
         for angles, axes, first in zip(draw_hands(rng), self.axes, (25, 40), strict=True):
@@ -152,8 +154,18 @@ class Casting:
             "fills": np.array(fills, np.float32),
             "place": place.astype(np.float32),
             "up": (-tilt[:, 1]).astype(np.float32),
+            "nearest_m": np.array(0.45 if framing in ("whole", "upper") else 0.22, np.float32),
             "floor_gap_m": np.array(abs(rng.normal(0, 0.02)), np.float32),
         }
+
+
+def _heading(R: NDArray[np.float64]) -> float:
+    """How far the face is turned to the person's left of straight ahead, radians; relative rotations, pelvis first."""
+    chain = [JOINTS.index(n) for n in ("pelvis", "spine_1", "spine_2", "spine_3", "neck", "head")]
+    ahead = np.array([0.0, 0.0, 1.0])
+    for joint in reversed(chain):
+        ahead = R[joint] @ ahead
+    return float(np.arctan2(ahead[0], ahead[2]))
 
 
 def _tilt(rng: np.random.Generator) -> NDArray[np.float64]:
