@@ -51,9 +51,7 @@ class FaceMask:
         return inside
 
 
-def scan_distances(
-    vertices: Floats, faces: Ids, landmarks: Floats, *, scan: Floats, scan_landmarks: Floats
-) -> Floats:
+def scan_distances(vertices: Floats, faces: Ids, landmarks: Floats, *, scan: Floats, scan_landmarks: Floats) -> Floats:
     """(M,) distance of each scan vertex inside the face mask from the predicted surface; unit of the scan.
 
     vertices (V, 3), faces (F, 3), landmarks (7, 3): the prediction in any unit, brought onto the scan by the
@@ -70,9 +68,7 @@ def scan_distances(
     return Surface(moved, faces).closest(points[inside]).distance
 
 
-def rmse3d(
-    vertices: Floats, faces: Ids, landmarks: Floats, *, scan: Floats, scan_landmarks: Floats
-) -> float:
+def rmse3d(vertices: Floats, faces: Ids, landmarks: Floats, *, scan: Floats, scan_landmarks: Floats) -> float:
     """'3DRMSE' of one photo, in the unit of the scan (mm for Stirling): the *mean* of `scan_distances`.
 
     The name is the benchmark's; nothing is squared, there as here. Errors: see `scan_distances`.

@@ -1,10 +1,10 @@
 """Exact distances from many points to a triangle mesh, without a loop over points.
 
-How: points that lie together (Morton order) form blocks. Centroids of faces stand in a k-d tree; around a block's
-sphere only faces whose own sphere can hold the closest point are kept. Inside a block one small matrix product gives
-all point-centroid distances; the exact distance to the nearest centroid's face bounds each point, and only the few
-faces whose sphere comes closer are evaluated exactly. Every bound is conservative, so the answer is that of trying all
-faces; what remains is rounding of float64.
+How: points are put in Morton order, so that eight neighbours make a small block and eight small blocks a large one.
+The distance to one face near its block bounds each point from above. A face can only matter to a block if its
+enclosing ball comes closer than that: a k-d tree over the faces lists them for large blocks, then the lists are sifted
+for small blocks and for single points, each time by one matrix product. The few faces left (about ten a point) are
+evaluated exactly in float64. Every bound is conservative, so the answer is that of trying all faces.
 """
 
 import itertools
@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +22,18 @@ from openexpose.errors import DataError, ShapeError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_BLOCK = 32
-"""Points that share one list of candidate faces."""
-_PAIRS = 200_000
-"""Point-face pairs worked on at a time: the arrays stay in the processor's cache."""
+_GROUP = 8
+"""Points in a small block, and small blocks in a large one."""
+_PART = (4096, 32768)
+"""Fewest and most points that one thread takes at a time."""
+_PAIRS = 150_000
+"""Pairs sifted at a time: the arrays stay in the processor's cache."""
+_EXACT = 16_384
+"""Pairs evaluated exactly at a time, for the same reason."""
 _MARGIN = 1 + 1e-9
-"""Bounds are widened by this factor, far above rounding, so that rounding never drops the closest face."""
+"""Bounds are widened by this factor, far above the rounding of float64."""
+_ROUNDING = 1e-14
+"""Relative rounding of a product of six terms in float64, with room: 6 * 2**-53 = 7e-16."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +43,37 @@ class Closest:
     distance: Floats
     """(N,) distance, >= 0."""
     face: Ints
-    """(N,) a face that holds the nearest point; the lowest index where several do, up to rounding."""
+    """(N,) a face that holds the nearest point; one of them where several do."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Lists:
+    """Candidate faces of n balls, one list after another, in any order."""
+
+    owner: Ints
+    """(n,) which ball each list belongs to."""
+    start: Ints
+    """(n + 1,) where each list begins."""
+    faces: Ints
+
+    @classmethod
+    def of(cls, owner: Ints, count: Ints, faces: Ints) -> "_Lists":
+        return cls(owner, np.concatenate([[0], np.cumsum(count)]), faces)
+
+    def batches(self) -> Iterator[Ints]:
+        """Lists of similar length together, so that tables of them waste little."""
+        size = np.diff(self.start)
+        order = np.argsort(size, kind="stable")
+        batch = np.cumsum(size[order] * _GROUP) // _PAIRS
+        octave = np.log2(np.maximum(size[order], 1)).astype(np.int64)
+        yield from np.split(order, np.flatnonzero(np.diff(batch) + np.diff(octave)) + 1)
+
+    def table(self, lists: Ints, nothing: int) -> Ints:
+        """(n, K) faces of some lists, short ones filled up with the number `nothing`."""
+        size = self.start[lists + 1] - self.start[lists]
+        column = np.arange(size.max())
+        at = np.minimum(self.start[lists][:, None] + column, len(self.faces) - 1)
+        return np.where(column < size[:, None], np.take(self.faces, at), nothing)
 
 
 class Surface:
@@ -61,8 +96,12 @@ class Surface:
         corners = v[f] - self.centre
         self.order: Ints = np.argsort(_morton(corners.mean(1)), kind="stable")
         corners = corners[self.order]
-        self.middle: Floats = corners.mean(1)
-        self.radius: Floats = np.linalg.norm(corners - self.middle[:, None], axis=2).max(1) * _MARGIN
+        self.middle, self.radius = _enclosing_balls(corners)
+        square = np.einsum("fc,fc->f", self.middle, self.middle)
+        self.largest = float(square.max())
+        rows = [-2 * self.middle, (square - self.radius**2)[:, None], np.ones((len(f), 1)), -2 * self.radius[:, None]]
+        self.balls = np.concatenate([np.concatenate(rows, 1), [[0, 0, 0, np.inf, 0, 0]]])
+        """One row a face for `_sifted`, and one that no ball comes near."""
         self.tree = cKDTree(self.middle)
         self.frames = _frames(corners)
 
@@ -79,38 +118,74 @@ class Surface:
         squared, face = np.empty(len(p)), np.empty(len(p), np.int64)
         if len(p) == 0:
             return Closest(squared, face)
-        blocks = _Blocks.of(p - self.centre)
-        near = _Near.of(blocks, self)
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            for rows, s, f in pool.map(lambda b: self._solve(blocks, near, b), near.batches()):
-                squared[blocks.rows[rows]], face[blocks.rows[rows]] = s, f
+        p = p - self.centre
+        threads = os.cpu_count() or 1
+        part = min(max(len(p) // threads, _PART[0]), _PART[1])
+        parts = np.array_split(np.argsort(_morton(p), kind="stable"), -(-len(p) // part))
+        with ThreadPoolExecutor(min(len(parts), threads)) as pool:
+            solved = pool.map(lambda rows: self._part(p[rows]), parts)
+            for rows, (s, f) in zip(parts, solved, strict=True):
+                squared[rows], face[rows] = s, f
         return Closest(np.sqrt(squared), self.order[face])
 
-    def _solve(self, blocks: "_Blocks", near: "_Near", b: Ints) -> tuple[Ints, Floats, Ints]:
-        """Squared distances and faces (len(b), _BLOCK) of some blocks."""
-        faces, real = near.table(b)
-        K = faces.shape[1]
-        offset = self.middle[faces] - blocks.centre[b][:, None]
-        right = np.empty((len(b), 5, K))
-        right[:, :3] = -2 * offset.transpose(0, 2, 1)
-        right[:, 3] = 1
-        right[:, 4] = np.where(real, np.einsum("bkc,bkc->bk", offset, offset), np.inf)
-        to_middle = blocks.left[b] @ right  # squared distances point - centroid, (B, C, K)
-        flat = np.ascontiguousarray(blocks.points[b].reshape(-1, 3).T)
-        nearest = np.take_along_axis(faces, to_middle.argmin(2), 1).reshape(-1)
-        bound = np.sqrt(self._squared(flat, nearest)).reshape(len(b), -1, 1)
-        limit = bound + self.radius[faces][:, None]
-        limit *= limit * _MARGIN
-        live = np.flatnonzero(to_middle <= limit)
-        point = live // K
-        face = faces[point // _BLOCK, live - point * K]
-        squared = self._squared(flat[:, point], face)
-        start = np.searchsorted(point, np.arange(flat.shape[1]))
-        best = np.minimum.reduceat(squared, start)
-        hit = np.flatnonzero(squared == best[point])[::-1]
-        winner = np.empty(flat.shape[1], np.int64)
-        winner[point[hit]] = face[hit]
-        return b, best.reshape(len(b), -1), winner.reshape(len(b), -1)
+    def _part(self, sorted_points: Floats) -> tuple[Floats, Ints]:
+        """Squared distance and face of each of (N, 3) points in Morton order."""
+        count = len(sorted_points)
+        fill = np.repeat(sorted_points[-1:], -count % _GROUP**2, axis=0)
+        points = np.concatenate([sorted_points, fill]).reshape(-1, _GROUP, 3)
+        small = (points.min(1) + points.max(1)) / 2
+        _, near = self.tree.query(small)
+        columns = np.ascontiguousarray(points.reshape(-1, 3).T)
+        bound = np.sqrt(self._squared(columns, np.repeat(near, _GROUP))) * _MARGIN
+        bound = bound.reshape(-1, _GROUP)
+        large = small.reshape(-1, _GROUP, 3).mean(1)
+        # Closer than `bound` to a point means closer than bound + |point - centre| to the block's centre.
+        small_reach = (bound + np.linalg.norm(points - small[:, None], axis=2)).max(1).reshape(-1, _GROUP) * _MARGIN
+        offset = np.linalg.norm(small.reshape(-1, _GROUP, 3) - large[:, None], axis=2)
+        lists = self._listed(large, (small_reach + offset).max(1) * _MARGIN)
+        lists = self._sifted(lists, small.reshape(-1, _GROUP, 3), small_reach)
+        lists = self._sifted(lists, points, bound)
+        point = np.repeat(lists.owner, np.diff(lists.start))
+        squared = np.empty(len(point))
+        for k in range(0, len(point), _EXACT):
+            part = slice(k, k + _EXACT)
+            squared[part] = self._squared(np.take(columns, point[part], axis=1), lists.faces[part])
+        best = np.empty(columns.shape[1])
+        best[lists.owner] = np.minimum.reduceat(squared, lists.start[:-1])
+        hit = np.flatnonzero(squared == np.take(best, point))
+        winner = np.empty(len(best), np.int64)
+        winner[point[hit]] = lists.faces[hit]
+        return best[:count], winner[:count]
+
+    def _listed(self, centre: Floats, reach: Floats) -> _Lists:
+        """Faces whose ball may come within reach (B,) of each centre (B, 3)."""
+        found = self.tree.query_ball_point(centre, reach + self.radius.max(), return_sorted=False)
+        count = np.fromiter(map(len, found), np.int64, len(found))
+        faces = np.fromiter(itertools.chain.from_iterable(found), np.int64, int(count.sum()))
+        return _Lists.of(np.arange(len(centre)), count, faces)
+
+    def _sifted(self, lists: _Lists, centre: Floats, reach: Floats) -> _Lists:
+        """Lists of the children (B * G) out of those of their parents (B).
+
+        centre (B, G, 3), reach (B, G): a face stays if |centre - middle| <= reach + radius. With the square taken
+        apart, |c - m|^2 - radius^2 - 2 reach radius <= reach^2, the left side is one product of rows of six.
+        """
+        owners, counts, faces = [], [], []
+        for batch in lists.batches():
+            table = lists.table(batch, len(self.radius))
+            b = lists.owner[batch]
+            left = np.empty((len(b), _GROUP, 6))
+            left[..., :3], left[..., 3], left[..., 5] = centre[b], 1, reach[b]
+            left[..., 4] = square = np.einsum("bgc,bgc->bg", centre[b], centre[b])
+            limit = reach[b] ** 2 + _ROUNDING * (square + reach[b] ** 2 + self.largest)
+            stays = left @ np.take(self.balls, table, axis=0).transpose(0, 2, 1) <= limit[..., None]
+            count = np.count_nonzero(stays, axis=2).reshape(-1)
+            row = np.arange(len(count))  # of `stays`; its place in `table` is that of its parent
+            shift = (row - row // _GROUP) * table.shape[1]
+            owners.append((b[:, None] * _GROUP + np.arange(_GROUP)).reshape(-1))
+            counts.append(count)
+            faces.append(np.take(table, np.flatnonzero(stays) - np.repeat(shift, count)))
+        return _Lists.of(np.concatenate(owners), np.concatenate(counts), np.concatenate(faces))
 
     def _squared(self, p: Floats, face: Ints) -> Floats:
         """Squared distances of points (3, M) to one face each (M,)."""
@@ -142,74 +217,16 @@ class Surface:
         return best
 
 
-@dataclass(frozen=True, eq=False)
-class _Blocks:
-    """Query points in groups of neighbours; the last group is filled up with repeats."""
-
-    rows: Ints
-    """(B, C) which point."""
-    points: Floats
-    """(B, C, 3)."""
-    centre: Floats
-    """(B, 3) of the block's box."""
-
-    @classmethod
-    def of(cls, points: Floats) -> "_Blocks":
-        order = np.argsort(_morton(points), kind="stable")
-        rows = np.concatenate([order, np.repeat(order[-1:], -len(order) % _BLOCK)]).reshape(-1, _BLOCK)
-        grouped = points[rows]
-        return cls(rows, grouped, (grouped.min(1) + grouped.max(1)) / 2)
-
-    @cached_property
-    def left(self) -> Floats:
-        """(B, C, 5) factor of the product that gives squared distances in the block's own coordinates."""
-        local = self.points - self.centre[:, None]
-        ones = np.ones((*local.shape[:2], 1))
-        return np.concatenate([local, np.einsum("bcx,bcx->bc", local, local)[..., None], ones], 2)
-
-    @property
-    def radius(self) -> Floats:
-        """(B,) of the sphere about the centre that holds the block."""
-        return np.sqrt(self.left[..., 3].max(1)) * _MARGIN
-
-
-@dataclass(frozen=True, eq=False)
-class _Near:
-    """Which faces can be closest to some point of each block."""
-
-    faces: Ints
-    """All lists, one after another."""
-    start: Ints
-    """(B + 1,) where each block's list begins."""
-
-    @classmethod
-    def of(cls, blocks: _Blocks, surface: Surface) -> "_Near":
-        radius = blocks.radius
-        to_surface, _ = surface.tree.query(blocks.centre)
-        # A point is at most `radius` from the centre, so at most `to_surface + radius` from the surface.
-        reach = (to_surface + 2 * radius) * _MARGIN
-        lists = surface.tree.query_ball_point(blocks.centre, reach + surface.radius.max(), return_sorted=False)
-        count = np.fromiter(map(len, lists), np.int64, len(lists))
-        faces = np.fromiter(itertools.chain.from_iterable(lists), np.int64, int(count.sum()))
-        block = np.repeat(np.arange(len(count)), count)
-        offset = surface.middle[faces] - blocks.centre[block]
-        keep = np.einsum("kc,kc->k", offset, offset) <= (reach[block] + surface.radius[faces]) ** 2
-        count = np.bincount(block[keep], minlength=len(count))
-        return cls(faces[keep], np.concatenate([[0], np.cumsum(count)]))
-
-    def batches(self) -> Iterator[Ints]:
-        """Blocks in groups with lists of similar length, so that tables waste little."""
-        count = np.diff(self.start)
-        order = np.argsort(count, kind="stable")
-        group = np.cumsum(count[order] * _BLOCK) // _PAIRS
-        yield from np.split(order, np.flatnonzero(np.diff(group)) + 1)
-
-    def table(self, b: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-        """(len(b), K) faces of these blocks, and which entries are real."""
-        count = self.start[b + 1] - self.start[b]
-        column = np.arange(count.max())
-        at = np.minimum(self.start[b][:, None] + column, len(self.faces) - 1)
-        return self.faces[at], column < count[:, None]
+def _enclosing_balls(corners: Floats) -> tuple[Floats, Floats]:
+    """Centres (F, 3), on the faces, and radii (F,) of the smallest balls about triangles (F, 3, 3)."""
+    side = np.stack([corners[:, 2] - corners[:, 1], corners[:, 0] - corners[:, 2], corners[:, 1] - corners[:, 0]], 1)
+    squared = np.einsum("fsc,fsc->fs", side, side)  # opposite corners 0, 1, 2
+    weight = squared * (squared.sum(1, keepdims=True) - 2 * squared)  # barycentric circumcentre; < 0 where obtuse
+    longest = np.arange(3) == squared.argmax(1)[:, None]
+    blunt = (weight <= 0).any(1)
+    weight[blunt] = np.where(longest[blunt], 0.0, 1.0)  # middle of the longest side
+    middle = np.einsum("fs,fsc->fc", weight / weight.sum(1, keepdims=True), corners)
+    return middle, np.linalg.norm(corners - middle[:, None], axis=2).max(1) * _MARGIN
 
 
 def _frames(corners: Floats) -> Floats:
