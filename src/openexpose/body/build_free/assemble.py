@@ -79,7 +79,7 @@ def make_surface(study: Study) -> tuple[Surface, Face]:
         extra=landmarks.extra_vertices(template, weights, joints, mirror, eyes),
         static=static,
         dynamic=jaw_contour(source, template, static),
-        regions=regions,
+        regions=regions | inner_parts(source.groups),
         regressors=joint_sets(template, regressor @ template, posed, mirror, source.groups["body"]),
     )
     return surface, face
@@ -92,6 +92,8 @@ def tidy(weights: F64, mirror: I64) -> F64:
     floor = np.sort(w, 1)[:, -MOST_JOINTS][:, None]
     w = np.where((w >= floor) & (w >= SMALLEST_WEIGHT), w, 0.0)
     w /= w.sum(1, keepdims=True)
+    for joints in (parts.HEAD_JOINTS, parts.HAND_JOINTS, [int(swap[j]) for j in parts.HAND_JOINTS]):
+        w = parts.without_rest(w, joints)
     return w.astype(np.float32).astype(np.float64)
 
 
@@ -136,6 +138,17 @@ def shape_coefficients(vertices: F64, template: F64, shapedirs: F64) -> F64:
     return np.asarray(np.linalg.solve(D.T @ D, D.T @ offset.T).T, np.float64)
 
 
+def inner_parts(groups: dict[str, I64]) -> dict[str, I64]:
+    """Vertices of eyeballs, teeth and tongue, for those who colour them."""
+    teeth = np.concatenate([groups["upper_teeth"], groups["lower_teeth"]])
+    return {
+        "left_eyeball": groups["left_eye"],
+        "right_eyeball": groups["right_eye"],
+        "teeth": teeth,
+        "tongue": groups["tongue"],
+    }
+
+
 def _linear(betas: F64, positions: F64) -> tuple[F64, F64]:
     """(3,) mean and (3, S) change per beta of positions (N, 3)."""
     A = np.concatenate([np.ones((len(betas), 1)), betas], 1)
@@ -144,7 +157,7 @@ def _linear(betas: F64, positions: F64) -> tuple[F64, F64]:
 
 
 def _allowed(name: str, source: Source, body: NDArray[np.bool_], regions: dict[str, I64]) -> I64:
-    """Vertices on which a joint's row may stand: those of a part whose own row must be the same, else the still skin."""
+    """Vertices on which a joint's row may stand: those of a part whose row must be the same, else the still skin."""
     if name == "left_eye":
         return source.groups["left_eye"]
     if name in ("head", "jaw"):

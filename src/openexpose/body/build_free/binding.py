@@ -27,7 +27,7 @@ _LIMB_END = {"shoulder": "elbow", "elbow": "wrist", "hip": "knee", "wrist": "elb
 
 
 def bone_motions(bones: tuple[str, ...], parents: tuple[int, ...], R: F64, joints: F64) -> F64:
-    """(B, 3, 4) motion of Anny's bones from the T-pose for parent-relative joint rotations R (55, 3, 3) about joints (55, 3).
+    """(B, 3, 4) motion of Anny's bones from the T-pose for parent-relative rotations R (55, 3, 3) about joints (55, 3).
 
     This is Anny's full rig driven by SMPL-X's joints: twist and bend are spread over the bones between two joints.
     """

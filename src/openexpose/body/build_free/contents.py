@@ -46,7 +46,7 @@ def body_contents(body: Surface) -> Contents:
     out.put("means.body_pose_6d", six_d(mean_body_rad()), np.float32)
     model = BodyModel(decode(out.tensors, out.full_header()))
     for side in ("left", "right"):
-        hand = mean_hand_rad(model, side)  # type: ignore[arg-type]
+        hand = mean_hand_rad(model, side)
         out.put(f"means.{side}_hand_mean", hand.reshape(45), np.float32)
         out.put(f"means.{side}_hand_pose_6d", six_d(hand), np.float32)
     return out

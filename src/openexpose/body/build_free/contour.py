@@ -17,7 +17,7 @@ ANGLES = 321
 DOWN_LIMIT = 0.62
 """Skin whose outward normal points down more than this (cosine) is under the jaw, not on its outline."""
 MENTON, GONION = 1.16, 0.74
-"""Heights of the lower end of the chin and of the jaw's angle below the eyes, in units of eyes to middle of the chin."""
+"""Heights of the chin's lower end and of the jaw's angle below the eyes, in units of eyes to middle of the chin."""
 
 
 def bin_yaw_rad(row: int) -> float:
@@ -75,7 +75,7 @@ def contour(vertices: F64, faces: I64, ids: I64, centre: F64, ear_y: float) -> t
 
 
 def _outline(vertices: F64, faces: I64, centre: F64, yaw_rad: float) -> tuple[I64, F64, F64]:
-    """Faces, barycentric weights and positions along the outline, from the person's right ear over the chin to the left."""
+    """Faces, barycentric weights and positions along the outline, from the right ear over the chin to the left."""
     found = [_farthest(vertices, faces, centre, yaw_rad, a) for a in np.linspace(0.7 * np.pi, 2.3 * np.pi, ANGLES)]
     return np.array([f for f, _, _ in found]), np.array([b for _, b, _ in found]), np.array([p for _, _, p in found])
 
@@ -102,7 +102,7 @@ def _axes(yaw_rad: float) -> tuple[F64, F64, F64]:
 
 
 def _farthest(vertices: F64, faces: I64, centre: F64, yaw_rad: float, angle_rad: float) -> tuple[int, F64, F64]:
-    """Face, barycentric weights and position where a slice of the faces reaches farthest in one direction of the picture."""
+    """Face, barycentric weights and position where a slice of the faces reaches farthest in the picture."""
     right, up, _ = _axes(yaw_rad)
     out = np.cos(angle_rad) * right + np.sin(angle_rad) * up
     across = -np.sin(angle_rad) * right + np.cos(angle_rad) * up

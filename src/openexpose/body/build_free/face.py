@@ -37,7 +37,7 @@ def rigid_turn(points: F64, moved: F64, centre: F64) -> F64:
 
 
 def without_turn(vertices: F64, displacement: F64, weight: F64, R: F64, centre: F64) -> F64:
-    """Rest displacement (V, 3) which, followed by skinning with `weight` (V,) of a turn R about a centre, gives `displacement`."""
+    """Rest displacement (V, 3) that gives `displacement` once `weight` (V,) of a turn R about a centre is skinned."""
     blend = np.eye(3) + weight[:, None, None] * (R - np.eye(3))
     shift = weight[:, None] * (centre - R @ centre)
     wanted = vertices + displacement - shift

@@ -66,7 +66,7 @@ def compose(A: F64, B: F64) -> F64:
 
 
 def chain(local: F64, centres: F64, parents: tuple[int, ...]) -> F64:
-    """(..., J, 3, 4) motion of each bone from rest: parents first, `local` (..., J, 3, 3) turns about `centres` (..., J, 3)."""
+    """(..., J, 3, 4) motion of each bone from rest: `local` turns (..., J, 3, 3) about `centres` (..., J, 3)."""
     own = about(local, np.broadcast_to(centres, (*local.shape[:-2], 3)))
     out: list[F64] = []
     for j, parent in enumerate(parents):

@@ -16,16 +16,25 @@ HAND_JOINTS = [joint("right_wrist"), *range(40, 55)]
 HAND_PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 HEAD_JOINTS = [joint(n) for n in ("neck", "head", "jaw", "left_eye", "right_eye")]
 HEAD_PARENTS = (-1, 0, 1, 1, 1)
-OWN_SHARE = 0.985
-"""A vertex belongs to a part if at least this share of its weight is on the part's joints."""
+OWN_SHARE = 0.98
+"""A vertex belongs to a part if at least this share of its weight is on the part's joints; the rest is dropped."""
 RIDGE = 1e-3
 """Metres of misplacement that one unit of weight is worth, in the root joint of a part."""
 EXACT = 1e3
 
 
 def region(weights: F64, joints: list[int]) -> I64:
-    """Vertices that move with a part's joints only, by weights (V, 55)."""
+    """Vertices that move with a part's joints only, or nearly so, by weights (V, 55)."""
     return np.nonzero(weights[:, joints].sum(1) >= OWN_SHARE)[0]
+
+
+def without_rest(weights: F64, joints: list[int]) -> F64:
+    """Skinning weights (V, 55) in which the vertices of a part move with the part's joints exactly."""
+    own = region(weights, joints)
+    out = weights.copy()
+    out[own] = 0.0
+    out[np.ix_(own, joints)] = weights[np.ix_(own, joints)]
+    return out / out.sum(1, keepdims=True)
 
 
 def feature_columns(joints: list[int], features: I64) -> tuple[I64, I64]:

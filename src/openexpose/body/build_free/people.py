@@ -50,7 +50,7 @@ class TPosed:
 def sample_adults(source: Source, count: int, seed: int) -> dict[str, F64]:
     """Phenotypes of random adults: half from Anny's calibrated distribution, half with wide age, muscle and weight."""
     distribution = need("anny.shape_distribution", "anny")
-    years = torch.distributions.Uniform(*(torch.tensor(y, dtype=torch.float64) for y in ADULT_YEARS))
+    years = torch.distributions.Uniform(*torch.tensor(ADULT_YEARS, dtype=torch.float64).unbind())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _, drawn = distribution.SimpleShapeDistribution(source.model, years).sample(count)
@@ -103,7 +103,7 @@ def into_tpose(source: Source) -> TPosed:
 
 
 def principal_shapes(samples: F64, keep: int, vertex_weight: F64) -> tuple[F64, F64]:
-    """Mean (V, 3) and (V, 3, keep) principal displacements of people (N, V, 3), scaled so that coefficients have variance 1.
+    """Mean (V, 3) and principal displacements (V, 3, keep) of people (N, V, 3); coefficients have variance 1.
 
     Components are computed with `vertex_weight` (V,) in the norm. Sign: a positive first coefficient is a taller
     person; a positive later one a person with more volume around the body's axis.

@@ -44,7 +44,7 @@ class Source:
     tails: F64
     tail_targets: F64
     faces: I64
-    """(F, 3) triangles, counter-clockwise from outside; mirror images of each other wherever a quad has a mirror image."""
+    """(F, 3) triangles, counter-clockwise from outside; mirror images wherever a quad has a mirror image."""
     weights: F64
     """(V, B) skinning weights, rows sum to one."""
     bones: tuple[str, ...]
@@ -64,7 +64,7 @@ class Source:
         return self.bones.index(name)
 
     def coefficients(self, phenotypes: dict[str, F64], local: dict[str, F64] | None = None) -> F64:
-        """(N, K) weights of the shape targets for N people; values of Anny's phenotypes in 0..1, local changes in -1..1."""
+        """(N, K) weights of the shape targets for N people; phenotypes in 0..1, local changes in -1..1."""
         as_torch = {k: torch.from_numpy(np.asarray(v, np.float64)) for k, v in phenotypes.items()}
         changes = {k: torch.from_numpy(np.asarray(v, np.float64)) for k, v in (local or {}).items()}
         out = self.model.get_phenotype_blendshape_coefficients(**as_torch, local_changes=changes)
@@ -191,7 +191,7 @@ def _mirror(template: F64) -> I64:
 def _triangles(quads: I64, template: F64, mirror: I64) -> I64:
     """Split quads along the shorter diagonal, the two sides of the body alike."""
     diagonals = np.linalg.norm(template[quads[:, :2]] - template[quads[:, 2:]], axis=-1)
-    first = {}
+    first: dict[frozenset[int], frozenset[int]] = {}
     for quad, (a, b) in zip(quads.tolist(), diagonals.tolist(), strict=True):
         pair = frozenset((quad[0], quad[2]) if a <= b else (quad[1], quad[3]))
         twin = frozenset(mirror[list(pair)].tolist())

@@ -8,7 +8,7 @@ from openexpose.body.build_free.kinematics import about, compose, frame, rotatio
 F64 = NDArray[np.float64]
 
 COLLAR_RAISE_RAD = float(np.deg2rad(9.0))
-"""With the arm raised sideways the shoulder girdle is up; 16 % of the arm's swing, as the pose bank's collars expect."""
+"""With the arm raised sideways the shoulder girdle is up: the pose bank's collars take 18 % of the arm's swing."""
 
 LEG = {"upperleg01": (0.025, -1.0, -0.02), "lowerleg01": (0.0, -1.0, -0.06), "foot": None}
 FINGER_YAW_DEG = {2: 5.0, 3: 0.0, 4: -4.5, 5: -10.0}
@@ -22,7 +22,7 @@ MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 
 def bone_turns(bones: tuple[str, ...], parents: tuple[int, ...], heads: F64, tails: F64) -> F64:
-    """(B, 3, 3) world rotation of each bone from Anny's rest pose to the T-pose, for bones at `heads`, `tails` (B, 3)."""
+    """(B, 3, 3) world rotation of each bone from Anny's rest pose to the T-pose; bones at `heads`, `tails` (B, 3)."""
     own = _left_turns({b: heads[i] for i, b in enumerate(bones)}, {b: tails[i] for i, b in enumerate(bones)})
     out: list[F64] = []
     for bone, parent in zip(bones, parents, strict=True):
@@ -36,7 +36,7 @@ def bone_turns(bones: tuple[str, ...], parents: tuple[int, ...], heads: F64, tai
 
 
 def motions(turns: F64, heads: F64, parents: tuple[int, ...]) -> F64:
-    """(B, 3, 4) motion of each bone for people with bones at `heads` (B, 3): each turns in the world, chains stay joined."""
+    """(B, 3, 4) motion of each bone of a person with bones at `heads` (B, 3); chains stay joined."""
     placed: list[F64] = []
     for b, parent in enumerate(parents):
         at = heads[b] if parent < 0 else placed[parent][:, :3] @ heads[b] + placed[parent][:, 3]
