@@ -77,6 +77,16 @@ def test_moving_everything_changes_nothing(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(there, here, atol=1e-11)  # coordinates of 100 lose two digits
 
 
+def test_points_that_are_equally_far_from_all_faces() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    points = 1e-3 * np.random.default_rng(0).standard_normal((4000, 3))
+    surface = Surface(np.asarray(ball.vertices), np.asarray(ball.faces))
+    got = surface.closest(points).distance
+    few = twins.distance_to_mesh(points[:2], np.asarray(ball.vertices), np.asarray(ball.faces))
+    np.testing.assert_allclose(got[:2], few, atol=EXACT)
+    assert got.min() > 0.98 and got.max() < 1
+
+
 def test_no_points_no_distances(rng: np.random.Generator) -> None:
     assert Surface(*soup(rng, 3)).closest(np.zeros((0, 3))).distance.shape == (0,)
 

@@ -28,6 +28,8 @@ _PART = (4096, 32768)
 """Fewest and most points that one thread takes at a time."""
 _PAIRS = 150_000
 """Pairs sifted at a time: the arrays stay in the processor's cache."""
+_MOST = 20_000_000
+"""Pairs that a thread may hold at most; bounds the memory where points are about equally far from many faces."""
 _EXACT = 16_384
 """Pairs evaluated exactly at a time, for the same reason."""
 _MARGIN = 1 + 1e-9
@@ -144,6 +146,9 @@ class Surface:
         offset = np.linalg.norm(small.reshape(-1, _GROUP, 3) - large[:, None], axis=2)
         lists = self._listed(large, (small_reach + offset).max(1) * _MARGIN)
         lists = self._sifted(lists, small.reshape(-1, _GROUP, 3), small_reach)
+        if len(lists.faces) * _GROUP > _MOST and count > _GROUP**2:  # points in the middle of a ball see every face
+            halves = [self._part(half) for half in np.array_split(sorted_points, 2)]
+            return np.concatenate([h[0] for h in halves]), np.concatenate([h[1] for h in halves])
         lists = self._sifted(lists, points, bound)
         point = np.repeat(lists.owner, np.diff(lists.start))
         squared = np.empty(len(point))
