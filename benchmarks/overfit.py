@@ -33,7 +33,7 @@ def overfit(name: str, out: Path, steps: int, batch_size: int) -> tuple[float, f
         dropout=0.0,
         init=tuple(path for path in before if path.is_file()),
         freeze=FreezeConfig(),
-        optimiser=OptimiserConfig(lr=5e-4, weight_decay=0.0, max_grad_norm=50.0, schedule="cosine", warmup_steps=5),
+        optimiser=OptimiserConfig(lr=1e-3, weight_decay=0.0, max_grad_norm=50.0, schedule="cosine", warmup_steps=5),
         steps=steps,
         batch_size=batch_size,
         workers=0,
