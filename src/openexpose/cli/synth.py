@@ -84,7 +84,7 @@ def _job(c: Make) -> Job:
         count = fixed.count if c.n is None else min(c.n, fixed.count - c.first)
         return Job(fixed.cfg, fixed.seed, c.first, count, fixed.part, c.out, c.masks)
     given = {k: v for k, v in shares.items() if v is not None} or _FRAMING[c.part]
-    cfg = SynthConfig(size_px=c.size, crowd=c.crowd, **({k: 0.0 for k in shares} | given))
+    cfg = SynthConfig(size_px=c.size, crowd=c.crowd, **(dict.fromkeys(shares, 0.0) | given))
     packs = [crops_without_people(PhotoPack.open(p)) for p in c.backgrounds]
     real = np.concatenate(packs) if packs else None
     return Job(cfg, c.seed, c.first, 100 if c.n is None else c.n, c.part, c.out, c.masks, real)

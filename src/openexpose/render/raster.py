@@ -1,8 +1,8 @@
-"""A batched triangle rasteriser in plain torch: many pictures at once, on the CPU or on a GPU, with nothing else installed.
+"""A batched triangle rasteriser in plain torch: many pictures at once, on a CPU or GPU, with nothing else installed.
 
-Each triangle is expanded into the pixels of its bounding box; those inside write depth and triangle number, packed into
-one 64-bit integer, into the picture with a scatter that keeps the smallest. The smallest is the same whatever the order,
-so a GPU gives the same bytes each time. Pixel conventions are those of `geometry.camera`: a pixel's centre is whole.
+Each triangle is expanded into the pixels of its bounding box; those inside write depth and triangle number, packed
+into one 64-bit integer, with a scatter that keeps the smallest. The smallest is the same whatever the order,
+so a GPU gives the same bytes each time. Pixel conventions are those of `geometry.camera`: centres are whole numbers.
 Source: half-space rasterisation (Pineda 1988), perspective-correct interpolation (Blinn 1992).
 """
 

@@ -64,13 +64,19 @@ def _shape(rng: np.random.Generator, there: bool) -> NDArray[np.float64]:
     place = rng.uniform(-0.05, 1.05, 2)
     turn = rng.normal(0, 0.08) if rng.random() < 0.75 else rng.uniform(0, np.pi)
     kind = rng.choice([0, 1, 2], p=[0.55, 0.2, 0.25])  # box, ellipse, ragged blob
-    return np.array([*place, *size, turn, kind, rng.choice([0.0, 0.01, 0.05]), rng.integers(5), *_surface_colour(rng), there])
+    return np.array(
+        [*place, *size, turn, kind, rng.choice([0.0, 0.01, 0.05]), rng.integers(5), *_surface_colour(rng), there]
+    )
 
 
 def paint_background(
-    numbers: Mapping[str, Tensor], rays: Float[Tensor, "B S S 3"], up: Float[Tensor, "B 3"], floor_m: Float[Tensor, " B"],
-    noise: Noise, bank: Float[Tensor, "C H W 3"] | None,
-) -> tuple[Float[Tensor, "B S S 3"], Float[Tensor, "B S S 3"], Tensor]:  # fmt: skip
+    numbers: Mapping[str, Tensor],
+    rays: Float[Tensor, "B S S 3"],
+    up: Float[Tensor, "B 3"],
+    floor_m: Float[Tensor, " B"],
+    noise: Noise,
+    bank: Float[Tensor, "C H W 3"] | None,
+) -> tuple[Float[Tensor, "B S S 3"], Float[Tensor, "B S S 3"], Tensor]:
     """Linear colours of B backgrounds, the point of the floor that each pixel shows (metres), and where there is floor.
 
     rays: of the pixels, z = 1.   up: against gravity, camera axes.   floor_m: height of the floor over the camera.
@@ -82,7 +88,9 @@ def paint_background(
     point = rays * t[..., None]
     far = walls[:, 2][:, None, None] + 3.0
     floor = (t > 0.1) & (t < far) & (walls[:, 0] > 0)[:, None, None]
-    side = torch.nn.functional.normalize(torch.linalg.cross(up, torch.tensor([0.0, 0.0, 1.0], device=up.device).expand_as(up)), dim=-1)
+    side = torch.nn.functional.normalize(
+        torch.linalg.cross(up, torch.tensor([0.0, 0.0, 1.0], device=up.device).expand_as(up)), dim=-1
+    )
     ahead = torch.linalg.cross(side, up)
     seed = walls[:, 4][:, None, None]
     u, v = ((point * w[:, None, None]).sum(-1) for w in (side, ahead))
@@ -94,7 +102,9 @@ def paint_background(
     a, b = ((direction * w[:, None, None]).sum(-1) for w in (side, up))
     blend = (0.5 + b * (0.6 + walls[:, 3][:, None, None])).clamp(0, 1)[..., None]
     wall = colours[:, 2][:, None, None] * (1 - blend) + colours[:, 3][:, None, None] * blend
-    textured = _textured(colours[:, 2], colours[:, 4], (walls[:, 6] + 2) % 5, a * far * 0.6, b * far * 0.6, seed + 2, uneven)
+    textured = _textured(
+        colours[:, 2], colours[:, 4], (walls[:, 6] + 2) % 5, a * far * 0.6, b * far * 0.6, seed + 2, uneven
+    )
     wall = wall + (walls[:, 5] > 0.45).float()[:, None, None, None] * 0.7 * (textured - wall)
     out = wall
     grid = (torch.arange(S, device=rays.device) + 0.5) / S

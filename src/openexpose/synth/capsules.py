@@ -53,7 +53,7 @@ def joint_positions(
 
 
 def goes_through_itself(joints_m: Float[np.ndarray, "22 3"], R_model_joint: Float[np.ndarray, "22 3 3"]) -> bool:
-    """Whether two capsules of different limbs overlap; arm against trunk, head, legs and each other, leg against leg."""
+    """Whether two capsules of different limbs overlap; arm against trunk, head, legs and arm, leg against leg."""
     up = R_model_joint[NAMES.index("head")] @ np.array([0.0, 0.16, 0.0])
     points = {name: joints_m[i] for i, name in enumerate(NAMES)}
     points["head_top"] = points["head"] + up

@@ -87,9 +87,9 @@ def fold_place(fields: Float[Tensor, "*N 8"]) -> Float[Tensor, "*N 3"]:
     return torch.stack([x * long_x + 0.25 * y, y * long_y - 0.2 * x.abs(), z], -1)
 
 
-def stand_off(o: Outfit, fields: Float[Tensor, "*N 8"], c: Cover, noise: Noise) -> Float[Tensor, "*N"]:
+def stand_off(o: Outfit, fields: Float[Tensor, "*N 8"], c: Cover, noise: Noise) -> Float[Tensor, "*M"]:
     """How far the surface stands off the skin, metres: cloth, folds, hair, shoes, hats."""
-    x, y, z = fields[..., 0], fields[..., 1], fields[..., 2]
+    x, y = fields[..., 0], fields[..., 1]
     across = x.abs()
     folds = noise.value(fold_place(fields) * (o["fold_size"] * 0.09)[..., None] + (o["seed"] * 0.37)[..., None])
     fold_m = o["fold_m"] * (folds + 0.5)

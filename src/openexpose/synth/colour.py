@@ -1,4 +1,4 @@
-"""The colour of each pixel of a person: skin, lips, brows, eyes, hair and cloth, from where on the rest body it lies."""
+"""The colour of each pixel of a person: skin, lips, brows, eyes, hair, cloth, by where it lies on the rest body."""
 
 from dataclasses import dataclass
 
@@ -63,13 +63,11 @@ def hair_colour(o: Outfit, streak: Tensor, grain: Tensor) -> Float[Tensor, "P 3"
     return o.colour("hairs") * (0.85 + 0.30 * streak + 0.15 * grain).clamp(0.25, 1.9)[:, None]
 
 
-def _bare(
-    o: Outfit, f: Tensor, c: Cover, coarse: Tensor, fine: Tensor, grain: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _bare(o: Outfit, f: Tensor, c: Cover, coarse: Tensor, fine: Tensor, grain: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Naked skin with lips, brows and the inside of the mouth."""
     skin = o.colour("skin") * (1 + 0.05 * coarse[:, 0] + 0.05 * fine[:, 0] + 0.02 * grain[:, 0])[:, None]
     face = step(f[:, 1] - 0.19, 0.02) * step(f[:, 2] - 0.06, 0.03)
-    cheeks = face * torch.exp(-((f[:, 1] - 0.255) / 0.03) ** 2)
+    cheeks = face * torch.exp(-(((f[:, 1] - 0.255) / 0.03) ** 2))
     hands = step(f[:, 0].abs() - 0.70, 0.05)
     red = o["blush"] * (0.5 * cheeks + 0.35 * hands * (1 + fine[:, 0]).clamp(0, 2) + 0.2 * (coarse[:, 0] > 0.8))
     skin = skin * (1 - red[:, None] * torch.tensor([0.04, 0.22, 0.20], device=f.device))
@@ -100,12 +98,20 @@ def _layers(
     top = patterned(o, "top", top_a, top_b, f, fine)
     seam = 1 - 0.35 * (torch.minimum(c.top, c.trousers.abs()).abs() < 0.004).float()[:, None]
     shoe = torch.where((f[:, 1] < -1.276)[:, None], o.colour("sock"), o.colour("shoes"))
-    laces = (f[:, 2] > 0.0) & (f[:, 1] > -1.26) & (torch.sin(f[:, 2] * 420) > 0.2) & ((f[:, 0].abs() - 0.125).abs() < 0.02)
+    laces = (
+        (f[:, 2] > 0.0) & (f[:, 1] > -1.26) & (torch.sin(f[:, 2] * 420) > 0.2) & ((f[:, 0].abs() - 0.125).abs() < 0.02)
+    )
     shoe = torch.where(laces[:, None], 1.0 - 0.8 * shoe, shoe)
     tucked = o["tucked"] > 0
     over_trousers = step(c.top, edge) * torch.where(tucked, 1 - step(c.trousers, edge), torch.ones_like(shine))
     hem = 1 - 0.25 * ((c.top > 0.002) & (c.top < 0.016) & (torch.sin(f[:, 1] * 900) > -0.6)).float()[:, None]
-    button = (o["jacket"] < 1) & (f[:, 2] > 0.05) & (f[:, 0].abs() < 0.004) & (o["neck_v"] > 0) & (torch.sin(f[:, 1] * 90) > 0.9)
+    button = (
+        (o["jacket"] < 1)
+        & (f[:, 2] > 0.05)
+        & (f[:, 0].abs() < 0.004)
+        & (o["neck_v"] > 0)
+        & (torch.sin(f[:, 1] * 90) > 0.9)
+    )
     top = torch.where(button[:, None], top_b, top)
     return [
         (step(c.sock, edge), o.colour("sock") * worn, zero, 1.0),
@@ -142,7 +148,8 @@ def patterned(o: Outfit, part: str, a: Tensor, b: Tensor, f: Tensor, fine: Tenso
     panel = (z > 0.03) & (x.abs() < 0.04 + 0.0012 * scale) & ((y + 0.06).abs() < 0.02 + 0.001 * scale)
     share = torch.stack([
         torch.zeros_like(u), wave(v), wave(u), 0.5 * wave(u) + 0.5 * wave(v), dot,
-        step(fine[:, 0] - 0.25, 0.25), (panel & (letters | (scale < 20))).float(), step(y + 0.12 + 0.002 * scale, 0.004),
+        step(fine[:, 0] - 0.25, 0.25), (panel & (letters | (scale < 20))).float(),
+        step(y + 0.12 + 0.002 * scale, 0.004),
     ])  # fmt: skip
     mix = share.gather(0, kind.long().clamp(0, 7)[None])[0]
     return a + mix[:, None] * (b - a)
@@ -157,12 +164,18 @@ def _other_pieces(
     one = torch.ones_like(gloss)
     u, t = f[:, 0], f[:, 1]
     strand = (0.7 + 0.5 * torch.sin(u * 260 + 6 * torch.sin(t * 5 + u * 40)) * 0.5 + 0.2 * torch.sin(u * 97))[:, None]
-    pleat = patterned(o, "leg", o.colour("lega"), o.colour("legb"), torch.stack([u * 0 + 0.12, -0.45 - t * 0.6, u], -1), fine)
+    pleat = patterned(
+        o, "leg", o.colour("lega"), o.colour("legb"), torch.stack([u * 0 + 0.12, -0.45 - t * 0.6, u], -1), fine
+    )
     held = o.colour("held") * torch.where(torch.sin(t * 40 * o["held_round"]) > 0.7, 0.5, 1.0)[:, None]
+
+    def plain(*rgb: float) -> Tensor:
+        return torch.tensor(rgb, device=f.device).expand_as(albedo)
+
     table = [
         (piece == EYE, eye_colour(o, f, eye_m), one * 0.9, one * 0.3, 0 * one),
-        (piece == TEETH, torch.tensor([0.62, 0.59, 0.53], device=f.device).expand_as(albedo), one * 0.3, one * 0.5, 0 * one),
-        (piece == TONGUE, torch.tensor([0.40, 0.12, 0.11], device=f.device).expand_as(albedo), one * 0.2, one, 0 * one),
+        (piece == TEETH, plain(0.62, 0.59, 0.53), one * 0.3, one * 0.5, 0 * one),
+        (piece == TONGUE, plain(0.40, 0.12, 0.11), one * 0.2, one, 0 * one),
         (piece == SKIRT, pleat, o["cloth_shine"], 0 * one, one),
         ((piece == HAIR) | (piece == BUN), o.colour("hairs") * strand, one * 0.15, 0 * one, 0 * one),
         (piece == BRIM, o.colour("hats"), 0 * one, 0 * one, one * 0.3),

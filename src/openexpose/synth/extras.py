@@ -1,4 +1,4 @@
-"""Meshes that the body does not have: skirt, long hair, bun, brim, glasses, held things. Grids whose shape numbers decide.
+"""Meshes that the body does not have: skirt, long hair, bun, brim, glasses, held things; grids shaped by an outfit.
 
 All live in the rest pose of the mean body; each vertex follows the shape of one body vertex and is carried by its own
 mixture of joints.
@@ -110,8 +110,8 @@ def _weights(piece: NDArray[np.int64], at: _F64, nominal: _F64, own: _F64) -> _F
         "left_hip": legs * left * (1 - knees), "right_hip": legs * (1 - left) * (1 - knees),
         "left_knee": legs * left * knees, "right_knee": legs * (1 - left) * knees,
     }  # fmt: skip
-    for name, share in shares.items():
-        out[skirt, joint[name]] = share[skirt]
+    for above, share in shares.items():
+        out[skirt, joint[above]] = share[skirt]
     return out
 
 
@@ -183,7 +183,7 @@ def _brim(o: Outfit, u: Tensor, t: Tensor) -> Tensor:
 
 
 def _glasses(o: Outfit, u: Tensor, t: Tensor) -> Tensor:
-    """Rows 0-4 go round the tube of the left rim, 5-9 round the right one; 10-11 and 12-13 are the edges of the temples."""
+    """Rows 0-4 go round the tube of the left rim, 5-9 round the right one; 10-11 and 12-13 are edges of the temples."""
     row = torch.round(t * 13)
     left = torch.where(row < 5, 1.0, -1.0)
     angle = u * 2 * torch.pi

@@ -87,7 +87,9 @@ def record_of(photos: Photos, row: int, photo: str, part: Part, shapes: PartShap
     )
 
 
-def _box(photos: Photos, row: int, part: Part, px: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _box(
+    photos: Photos, row: int, part: Part, px: NDArray[np.float64], known: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """Left, top, width, height: of the surface for bodies, round the part's keypoints otherwise."""
     if part == "body":
         left, top, right, bottom = photos.box_px[row].cpu().numpy().astype(np.float64)
@@ -106,7 +108,11 @@ def _params(photos: Photos, row: int, part: Part, shapes: PartShapes) -> Mapping
     names = Skeleton.read("smplx").names
     if part == "hand":
         wrist = Rotation.from_matrix(turned[names.index("right_wrist")]).as_rotvec()
-        return {"global_orient": wrist, "right_hand_pose": rotvec[_BLOCKS["right_hand_pose"]], "betas": shapes.hand @ betas}
+        return {
+            "global_orient": wrist,
+            "right_hand_pose": rotvec[_BLOCKS["right_hand_pose"]],
+            "betas": shapes.hand @ betas,
+        }
     expression = draw.expression[0].astype(np.float64)
     if part == "head":
         head = Rotation.from_matrix(turned[names.index("head")]).as_rotvec()

@@ -10,7 +10,21 @@ from torch import Tensor
 
 from openexpose.synth.noise import hashed
 
-NAMES = ("blur_px", "motion_px", "motion_rad", "shrink", "noise", "quality", "contrast", "saturation", "r", "g", "b", "seed", "vignette")
+NAMES = (
+    "blur_px",
+    "motion_px",
+    "motion_rad",
+    "shrink",
+    "noise",
+    "quality",
+    "contrast",
+    "saturation",
+    "r",
+    "g",
+    "b",
+    "seed",
+    "vignette",
+)
 _LUMA = np.array(
     [[16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55], [14, 13, 16, 24, 40, 57, 69, 56],
      [14, 17, 22, 29, 51, 87, 80, 62], [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92],
@@ -36,8 +50,10 @@ def draw_lens(rng: np.random.Generator) -> NDArray[np.float32]:
     return np.array([p[n] for n in NAMES], np.float32)
 
 
-def developed(linear: Float[Tensor, "B S S 3"], lens: Float[Tensor, "B 13"], exposure: Float[Tensor, " B"]) -> Float[Tensor, "B S S 3"]:
-    """sRGB 0..1 of a picture in linear light, before damage: exposure, white balance, shoulder, contrast, saturation."""
+def developed(
+    linear: Float[Tensor, "B S S 3"], lens: Float[Tensor, "B 13"], exposure: Float[Tensor, " B"]
+) -> Float[Tensor, "B S S 3"]:
+    """sRGB 0..1 of a picture in linear light, before damage: exposure, white balance, contrast, saturation."""
     p = _columns(lens)
     x = linear * exposure[:, None, None, None] * torch.stack([p["r"], p["g"], p["b"]], -1).view(-1, 1, 1, 3)
     S = linear.shape[1]
@@ -135,7 +151,9 @@ def jpeg_blocks(x: Float[Tensor, "B 3 S S"], quality: Float[Tensor, " B"]) -> Fl
     q = quality.clamp(1, 100)
     scale = torch.where(q < 50, 5000 / q, 200 - 2 * q) / 100
     table = torch.tensor(_LUMA, dtype=x.dtype, device=x.device)
-    steps = (table * scale.view(-1, 1, 1, 1, 1, 1) * torch.tensor([1.0, 2.0, 2.0], device=x.device).view(1, 3, 1, 1, 1, 1)).clamp(1, 255)
+    steps = (
+        table * scale.view(-1, 1, 1, 1, 1, 1) * torch.tensor([1.0, 2.0, 2.0], device=x.device).view(1, 3, 1, 1, 1, 1)
+    ).clamp(1, 255)
     blocks = D.T @ (torch.round(frequencies / steps) * steps) @ D
     ycc = blocks.permute(0, 1, 2, 4, 3, 5).reshape(B, 3, h, w)
     out = x.clone()

@@ -1,4 +1,4 @@
-"""Photos and their labels as files: `images/*.jpg`, `masks/*.png` and one HumanData `.npz`, the same bytes for a seed."""
+"""Photos and their labels as files: `images/*.jpg`, `masks/*.png`, one HumanData `.npz`; the same bytes for a seed."""
 
 import multiprocessing
 from collections.abc import Iterator

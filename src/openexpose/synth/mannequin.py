@@ -13,7 +13,17 @@ from openexpose.render.scene import vertex_normals
 from openexpose.synth.anatomy import SKIN, rest_points, study
 from openexpose.synth.cloth import cover, stand_off
 from openexpose.synth.extras import (
-    BRIM, BUN, GLASSES, HAIR, HELD_LEFT, HELD_RIGHT, LENS, PIECES, SKIRT, build_extras, place_extras,
+    BRIM,
+    BUN,
+    GLASSES,
+    HAIR,
+    HELD_LEFT,
+    HELD_RIGHT,
+    LENS,
+    PIECES,
+    SKIRT,
+    build_extras,
+    place_extras,
 )  # fmt: skip
 from openexpose.synth.noise import Noise
 from openexpose.synth.outfit import Outfit

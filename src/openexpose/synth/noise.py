@@ -58,7 +58,7 @@ class Noise:
         return torch.lerp(planes[0], planes[1], fx)
 
 
-def hashed(seed: Float[Tensor, "*N"], x: Tensor, y: Tensor) -> Float[Tensor, "*N"]:
+def hashed(seed: Float[Tensor, "*N"], x: Tensor, y: Tensor) -> Float[Tensor, "*M"]:
     """A number in 0..1 for each whole (x, y) and seed, without pattern: an integer hash (Wang 2007)."""
     n = (x.long() * 374761393 + y.long() * 668265263 + (seed * 4096).long() * 982451653) & 0x7FFFFFFF
     n = ((n ^ (n >> 13)) * 1274126177) & 0x7FFFFFFF

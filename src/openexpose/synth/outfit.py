@@ -1,12 +1,15 @@
 """What a person wears and looks like, as a row of named numbers: drawn here, read by geometry and colour."""
 
 from collections.abc import Mapping
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+COLOURED = (
+    "skin", "hairs", "lips", "iris", "topa", "topb", "shirt", "lega", "legb", "shoes", "sock", "hats", "rim", "held",
+)  # fmt: skip
+"""What has a colour of its own."""
 NAMES: tuple[str, ...] = (
     # shirt, jacket or dress; lengths in metres of the mean body at rest
     "top", "sleeve_x", "sleeve_loose", "hem_y", "neck_r", "neck_v", "collar", "top_loose", "top_flare", "jacket",
@@ -20,9 +23,7 @@ NAMES: tuple[str, ...] = (
     "held_left", "held_right", "held_a", "held_b", "held_c", "held_round",
     "freckles", "blush", "eye_r", "shine", "cloth_shine", "seed",
     "pattern_top", "pattern_leg", "pattern_scale_top", "pattern_scale_leg", "pattern_turn",
-    *(f"{what}_{c}" for what in (
-        "skin", "hairs", "lips", "iris", "topa", "topb", "shirt", "lega", "legb", "shoes", "sock", "hats", "rim", "held")
-      for c in "rgb"),
+    *(f"{what}_{c}" for what in COLOURED for c in "rgb"),
 )  # fmt: skip
 """Columns of an outfit; colours are linear light."""
 INDEX: Mapping[str, int] = {n: i for i, n in enumerate(NAMES)}
@@ -36,7 +37,9 @@ HAIR_TONES = np.array(
     [[0.06, 0.05, 0.05], [0.10, 0.07, 0.05], [0.20, 0.13, 0.08], [0.33, 0.21, 0.12], [0.52, 0.37, 0.21],
      [0.75, 0.60, 0.38], [0.45, 0.18, 0.09], [0.55, 0.54, 0.52], [0.85, 0.84, 0.82]]
 )  # fmt: skip
-IRIS_TONES = np.array([[0.25, 0.14, 0.07], [0.33, 0.21, 0.10], [0.30, 0.38, 0.25], [0.30, 0.45, 0.58], [0.45, 0.5, 0.52]])
+IRIS_TONES = np.array(
+    [[0.25, 0.14, 0.07], [0.33, 0.21, 0.10], [0.30, 0.38, 0.25], [0.30, 0.45, 0.58], [0.45, 0.5, 0.52]]
+)
 
 
 class Outfit:
@@ -102,7 +105,7 @@ def cloth_colour(rng: np.random.Generator) -> NDArray[np.float64]:
 def hsv(hue: float, saturation: float, value: float) -> NDArray[np.float64]:
     """sRGB of hue (0..1), saturation and value (0..1). Source: Smith 1978."""
     k = (np.array([5.0, 3.0, 1.0]) + 6 * hue) % 6
-    return cast(NDArray[np.float64], value * (1 - saturation * np.clip(np.minimum(k, 4 - k), 0, 1)))
+    return np.asarray(value * (1 - saturation * np.clip(np.minimum(k, 4 - k), 0, 1)))
 
 
 def _put(p: dict[str, float], what: str, srgb: NDArray[np.float64]) -> None:
@@ -113,7 +116,7 @@ def _put(p: dict[str, float], what: str, srgb: NDArray[np.float64]) -> None:
 
 def _between(tones: NDArray[np.float64], at: float) -> NDArray[np.float64]:
     k = int(np.clip(at, 0, len(tones) - 1.001))
-    return cast(NDArray[np.float64], tones[k] + (at - k) * (tones[k + 1] - tones[k]))
+    return np.asarray(tones[k] + (at - k) * (tones[k + 1] - tones[k]))
 
 
 def _body_colours(p: dict[str, float], rng: np.random.Generator) -> None:
@@ -135,10 +138,14 @@ def _hair(p: dict[str, float], rng: np.random.Generator) -> None:
     if rng.random() < 0.03:
         hair = hsv(rng.random(), 0.7, 0.7)
     _put(p, "hairs", hair)
-    kind = rng.choice(["bald", "shaved", "short", "full", "afro", "long", "bun"], p=[0.05, 0.07, 0.28, 0.17, 0.06, 0.27, 0.10])
+    kind = rng.choice(
+        ["bald", "shaved", "short", "full", "afro", "long", "bun"], p=[0.05, 0.07, 0.28, 0.17, 0.06, 0.27, 0.10]
+    )
     p["hair"] = 0.0 if kind == "bald" else 1.0
     thick = {"bald": (0, 0.001), "shaved": (0.001, 0.003), "short": (0.008, 0.022), "full": (0.018, 0.045)}
-    p["hair_m"] = rng.uniform(*(thick | {"afro": (0.04, 0.11), "long": (0.008, 0.025), "bun": (0.005, 0.012)})[str(kind)])
+    p["hair_m"] = rng.uniform(
+        *(thick | {"afro": (0.04, 0.11), "long": (0.008, 0.025), "bun": (0.005, 0.012)})[str(kind)]
+    )
     p["hair_curl"] = rng.uniform(0.1, 0.5) if kind != "afro" else rng.uniform(0.3, 0.7)
     p["long_hair"] = float(kind == "long")
     p["hair_length"] = rng.uniform(0.16, 0.55)

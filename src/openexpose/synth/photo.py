@@ -1,8 +1,8 @@
-"""The studio: scenes in, photos with exact labels out. Two ways to see (embreex, torch rasteriser), one way to shade."""
+"""The studio: scenes in, photos with exact labels out. Two ways to see (embreex, torch rasteriser), one to shade."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,15 +12,15 @@ from torch import Tensor
 
 from openexpose.errors import ConfigError
 from openexpose.render.raster import Fragments, rasterise
+from openexpose.skeleton import part_of
 from openexpose.synth.background import paint_background, paint_occluders
 from openexpose.synth.colour import colours
 from openexpose.synth.lens import damaged, developed
 from openexpose.synth.light import SHADOW_PX, Lights, ShadowMap, lamp_frames, lit, lit_share, openness
 from openexpose.synth.mannequin import Mannequin, People
 from openexpose.synth.outfit import Outfit
-from openexpose.synth.rays import look
-from openexpose.skeleton import part_of
 from openexpose.synth.scene import Casting, SceneDraw, SynthConfig, framed_points
+from openexpose.synth.tracer import look
 
 See = Callable[..., Fragments]
 
@@ -53,25 +53,30 @@ class Studio:
 
     def __init__(
         self,
-        cfg: SynthConfig = SynthConfig(),
+        cfg: SynthConfig | None = None,
         *,
         device: str | torch.device = "cpu",
         renderer: Literal["auto", "embree", "raster"] = "auto",
         backgrounds: UInt8[np.ndarray, "C S S 3"] | None = None,
         mannequin: Mannequin | None = None,
     ) -> None:
-        """renderer: "embree" traces rays on the CPU, "raster" works on any device; "auto": by device.
+        """cfg: None takes `SynthConfig`'s defaults.
+
+        renderer: "embree" traces rays on the CPU, "raster" works on any device; "auto": by device.
 
         backgrounds: real crops without people (`background.crops_without_people`).
         Raises ConfigError for embree on a GPU.
         """
+        cfg = SynthConfig() if cfg is None else cfg
         self.cfg, self.device = cfg, torch.device(device)
         on_cpu = self.device.type == "cpu"
         if renderer == "embree" and not on_cpu:
             raise ConfigError(f"embree draws on the CPU only, the device is {device}: use renderer raster")
         self.see: See = look if renderer == "embree" or (renderer == "auto" and on_cpu) else rasterise
         self.mannequin = Mannequin(device=device) if mannequin is None else mannequin
-        self.bank = None if backgrounds is None else (torch.tensor(backgrounds, device=self.device).float() / 255) ** 2.2
+        self.bank = (
+            None if backgrounds is None else (torch.tensor(backgrounds, device=self.device).float() / 255) ** 2.2
+        )
         self.casting = Casting(self.mannequin, cfg, bank=0 if backgrounds is None else len(backgrounds))
         self.reach_m, self.slack_m = (x.to(self.device) for x in _reach(self.mannequin))
         rest = np.array(list(self.mannequin.points_m.values()), np.float32)
@@ -103,7 +108,7 @@ class Studio:
         rgb = (srgb * 255).round().clamp(0, 255).to(torch.uint8)
         return self._labelled(rgb, people, main, frame, hidden, K, draws)
 
-    def _tensor(self, x: NDArray[np.float32]) -> Tensor:
+    def _tensor(self, x: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(x)).to(self.device)
 
     def _intrinsics(self, focal: Float[Tensor, " B"]) -> Float[Tensor, "B 3 3"]:
@@ -143,7 +148,9 @@ class Studio:
         fine[:, :2, 2] += (n - 1) / 2
         side = self.cfg.size_px * n
         points = self._hidden_away(people)
-        return self.see(points, self.mannequin.faces, fine[picture], picture, pictures=pictures, width_px=side, height_px=side)
+        return self.see(
+            points, self.mannequin.faces, fine[picture], picture, pictures=pictures, width_px=side, height_px=side
+        )
 
     def _hidden_away(self, people: People) -> Tensor:
         """Vertices with those of pieces that a person has not as not-a-number."""
@@ -191,9 +198,7 @@ class Studio:
         self, numbers: dict[str, Tensor], K: Tensor, floor_m: Tensor, lights: Lights, shadow: ShadowMap
     ) -> Float[Tensor, "B S S 3"]:
         rays = self._pixels @ torch.linalg.inv(K).mT[:, None]
-        albedo, point, floor = paint_background(
-            numbers, rays, numbers["up"], floor_m, self.mannequin.noise, self.bank
-        )
+        albedo, point, floor = paint_background(numbers, rays, numbers["up"], floor_m, self.mannequin.noise, self.bank)
         level = (lights.sky_rgb + 0.35 * lights.key_rgb)[:, None, None]
         pixel = torch.nonzero(floor.flatten())[:, 0]
         S = self.cfg.size_px
@@ -230,8 +235,12 @@ class Studio:
         ahead_m = points[..., 2] - nearest[rows, at[..., 1], at[..., 0]]
         clear = (ahead_m < self.reach_m) & self._own_flesh(frame, rows, at * n + n // 2, main, ahead_m)
         visible = inside & clear & (hidden[rows, at[..., 1], at[..., 0]] < 0.5)
-        surface = _project(torch.where(
-            people.shown[main][:, self.mannequin.piece_of_vertex][..., None], people.vertices_m[main], torch.nan), K)
+        surface = _project(
+            torch.where(
+                people.shown[main][:, self.mannequin.piece_of_vertex][..., None], people.vertices_m[main], torch.nan
+            ),
+            K,
+        )
         low = torch.nan_to_num(surface, nan=1e9).amin(1).clamp(-0.5, S - 0.5)
         high = torch.nan_to_num(surface, nan=-1e9).amax(1).clamp(-0.5, S - 0.5)
         posed = people.posed
@@ -296,7 +305,15 @@ def _reach(mannequin: Mannequin) -> tuple[Float[Tensor, " 144"], Float[Tensor, "
     inside = torch.cdist(points, mannequin.template.cpu()).amin(1)
     reach, slack = 1.5 * inside + 0.04, torch.full_like(inside, 0.07)
     for i, name in enumerate(mannequin.points_m):
-        deep = {"pelvis": 0.27, "spine": 0.27, "hip": 0.22, "collar": 0.16, "shoulder": 0.14, "neck": 0.14, "head": 0.20}
+        deep = {
+            "pelvis": 0.27,
+            "spine": 0.27,
+            "hip": 0.22,
+            "collar": 0.16,
+            "shoulder": 0.14,
+            "neck": 0.14,
+            "head": 0.20,
+        }
         stem = name.split("_")[-1] if name.startswith(("left", "right")) else name.split("_")[0]
         reach[i] = max(float(reach[i]), deep.get(stem, 0.0))
         if part_of(name) in ("left_hand", "right_hand"):

@@ -70,7 +70,7 @@ def mirrored(rotvec_rad: Float[np.ndarray, "*N 22 3"]) -> Float[np.ndarray, "*N 
 def compact(
     banks: list[Mapping[str, NDArray[Any]]], limits_deg: Mapping[str, Mapping[str, list[float]]], held_out_every: int
 ) -> dict[str, NDArray[Any]]:
-    """Arrays of the pose file from banks of full size: one of each mirror pair, rotations in steps of 1/127 of the largest.
+    """Arrays of the pose file from banks of full size: one of each mirror pair, rotations in 8 bits.
 
     banks: body_pose (N, 21, 3), global_orient (N, 3) yaw-free, source (N,), and `clip` (N,) where clips are known.
     limits_deg: for each joint but the pelvis limit_min and limit_max.
@@ -88,7 +88,9 @@ def compact(
     pose = np.concatenate(poses)
     scale = np.maximum(np.abs(pose).max(0), 1e-6) / 127
     free = np.full((1, 2, 3), 4.0) * np.array([-1, 1])[None, :, None]
-    table = np.array([[limits_deg[old]["limit_min"], limits_deg[old]["limit_max"]] for old in map(_table_name, JOINTS[1:])])
+    table = np.array(
+        [[limits_deg[old]["limit_min"], limits_deg[old]["limit_max"]] for old in map(_table_name, JOINTS[1:])]
+    )
     return {
         "steps": np.rint(pose / scale).astype(np.int8),
         "scale": scale.astype(np.float32),

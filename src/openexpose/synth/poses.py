@@ -121,7 +121,9 @@ class BodyPoses:
                 noise[JOINTS.index(f"{side}_{hinge}")] *= [1.0, 1.0, 1.0] if hinge == "elbow" else [1.0, 0.2, 0.2]
         turned = Rotation.from_rotvec(noise) * Rotation.from_rotvec(pose)
         # jitter may not push a straight joint over its limit: it is held at the bank's border instead
-        return np.clip(turned.as_rotvec(), self.bank.limits_rad[:, 0] - SLACK_RAD, self.bank.limits_rad[:, 1] + SLACK_RAD)
+        return np.clip(
+            turned.as_rotvec(), self.bank.limits_rad[:, 0] - SLACK_RAD, self.bank.limits_rad[:, 1] + SLACK_RAD
+        )
 
 
 @cache

@@ -55,7 +55,7 @@ def refined(arrays: ModelArrays, longest_m: float) -> ModelArrays:
 def long_edges(
     vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], longest_m: float
 ) -> tuple[Int[np.ndarray, "E 2"], Int[np.ndarray, "F 3"]]:
-    """The ends of each long edge, and for each side of each face (corner k to k + 1) its middle's number, -1 for none."""
+    """Ends of each long edge; for each side of each face (corner k to k + 1) its middle's number, -1 for none."""
     sides = np.stack([faces, np.roll(faces, -1, 1)], -1)
     length = np.linalg.norm(vertices_m[sides[..., 0]] - vertices_m[sides[..., 1]], axis=-1)
     ordered = np.sort(sides, -1)

@@ -1,4 +1,4 @@
-"""One photo before it is taken: who stands how and where, in which light, before what. A pure function of (seed, index)."""
+"""One photo before it is taken: who stands how and where, in which light, before what; a function of (seed, index)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The fixed test sets: only their seeds and settings are kept, the pictures are made again where they are needed.
 
-Their body poses come from clips that training never sees (`PoseBank.held_out`), their seeds lie outside training's range.
+Their body poses come from clips that training never sees (`PoseBank.held_out`); training's seeds are other ones.
 """
 
 from collections.abc import Mapping

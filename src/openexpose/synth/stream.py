@@ -24,8 +24,8 @@ _CROPPING = 0x63726F70
 class SynthStore:
     """An endless data set cut to `count` rows: rows and photos are made when asked for (`data.dataset.Store`).
 
-    `Samples(SynthStore(studio, seed=1, count=100_000), body_layout(), augment.body(), ...)` trains on it. The photo last
-    made is kept, so asking for a row and then for its photo costs one rendering.
+    `Samples(SynthStore(studio, seed=1, count=100_000), body_layout(), augment.body(), ...)` trains on it. The last
+    photo is kept, so asking for a row and then for its photo costs one rendering.
     """
 
     def __init__(self, studio: Studio, *, seed: int, count: int, part: Part = "body", test: bool = False) -> None:
@@ -79,7 +79,7 @@ class CropConfig:
 
 
 class BodyBatches:
-    """Whole batches of bodies on the studio's device: `batches.batch(positions)`; a pure function of (seed, positions)."""
+    """Batches of bodies on the studio's device: `batches.batch(positions)`, a function of seed and positions."""
 
     def __init__(self, studio: Studio, *, seed: int, cfg: CropConfig = CropConfig()) -> None:
         """Raises ConfigError for a seed that is kept for tests."""
@@ -100,15 +100,11 @@ class BodyBatches:
         layout = body_layout(10, self.studio.casting.expressions)
         assert set(targets) == set(layout.shapes())
         sure = torch.ones(len(positions), device=points.device)
-        grow = self.cfg.crop_px / side
-        back = torch.zeros((len(side), 2, 3), device=points.device)
-        back[:, 0, 0] = back[:, 1, 1] = 1 / grow
-        back[:, :, 2] = -T[:, :, 2] / grow[:, None]
         return SampleBatch(
             crops=crops,
             targets={n: Labelled(v, sure) for n, v in targets.items()},
-            views=photos.rgb,
-            T_view_crop=back,
+            views=tuple(photos.rgb.unbind(0)),
+            T_view_crop=_inverse(T),
             view_side_px=side,
             photos=tuple(f"synth-{self.seed}#{p}" for p in positions),
             rows=tuple(positions),
@@ -144,6 +140,15 @@ def cropped(
     return out.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous(), T
 
 
+def _inverse(T: Float[Tensor, "B 2 3"]) -> Float[Tensor, "B 2 3"]:
+    """Of affines that scale and shift."""
+    k = T[:, 0, 0]
+    back = torch.zeros_like(T)
+    back[:, 0, 0] = back[:, 1, 1] = 1 / k
+    back[:, :, 2] = -T[:, :, 2] / k[:, None]
+    return back
+
+
 def _parameters(photos: Photos) -> dict[str, Tensor]:
     """Rotations, shape and expression of the first people, on the photos' device."""
     device = photos.keypoints_m.device
@@ -154,4 +159,3 @@ def _parameters(photos: Photos) -> dict[str, Tensor]:
         "left_hand_pose": R[:, 25:40], "right_hand_pose": R[:, 40:55],
         "betas": torch.from_numpy(betas).to(device), "expression": torch.from_numpy(expression).to(device),
     }  # fmt: skip
-

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from openexpose.geometry.camera import PerspectiveCamera
 from openexpose.render.raster import Fragments
-from openexpose.render.raycast import rays
+from openexpose.render.rays import rays
 from openexpose.render.scene import Mesh, Scene
 
 
@@ -21,7 +21,7 @@ def look(
     width_px: int,
     height_px: int,
 ) -> Fragments:
-    """What B = `pictures` cameras see of M meshes; arguments and answer are those of `rasterise`, tensors on the CPU."""
+    """What B = `pictures` cameras see of M meshes; arguments and answer are those of `rasterise`."""
     mesh = torch.full((pictures, height_px, width_px), -1, dtype=torch.int64)
     face = mesh.clone()
     bary = torch.zeros((pictures, height_px, width_px, 3))
