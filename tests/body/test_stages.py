@@ -33,7 +33,7 @@ def random_inputs(rng: np.random.Generator, model: BodyModel, lead: tuple[int, .
     return tuple(torch.as_tensor(x) for x in (betas, expression, R, root))
 
 
-@pytest.mark.parametrize("lead", [(), (3,), (2, 2), (9,)])
+@pytest.mark.parametrize("lead", [(), (0,), (3,), (2, 2), (9,)])
 def test_agrees_with_the_oracle_in_float64(arrays: ModelArrays, lead: tuple[int, ...]) -> None:
     model = BodyModel(arrays, dtype=torch.float64)
     betas, expression, R, root = random_inputs(np.random.default_rng(1), model, lead)

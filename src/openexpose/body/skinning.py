@@ -145,6 +145,8 @@ class Patch(nn.Module):
 
         On a CPU a slice of vertices at a time, so that their 12 numbers a body stay in the cache (measured 2x).
         """
+        if not corrected.shape[2]:  # nobody
+            return corrected.permute(2, 0, 1)
         on_cpu = corrected.device.type == "cpu"
         rows = max(1, _CACHED_NUMBERS // (12 * corrected.shape[2])) if on_cpu else self.size
         if on_cpu and self.near_joints is not None and self.near_weights is not None:

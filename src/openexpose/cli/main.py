@@ -48,6 +48,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "openexpose.cli.data:Look",
         "Draw a contact sheet: photo, box, keypoints, the crop as augmented, and the body where it is known.",
     ),
+    "synth make": (
+        "openeMake labelled photos of synthetic people: images/, masks/ and labels.npz (HumanData).pose.cli.synth:Make",
+        "Make labelled photos of synthetic people: images/, masks/ and labels.npz (HumanData).",
+    ),
     "train": (
         "openexpose.cli.train:Train",
         "Train a preset. A run that stopped goes on when the same command is given again.",
