@@ -10,6 +10,7 @@ from nets.tiny import tiny_config
 from openexpose.body import BodyModel, load_model
 from openexpose.nets import build, config
 from openexpose.nets.expose import ExPose
+from openexpose.nets.hrnet import HRNetExPose
 from openexpose.nets.means import Means
 
 
@@ -53,3 +54,11 @@ def tiny_expose(toy_body) -> ExPose:
         for part in (net.body, net.hand, net.head):
             torch.nn.init.normal_(part.regressor.output.weight, std=0.02)
     return net
+
+
+@pytest.fixture(scope="session")
+def random_hrnet() -> HRNetExPose:
+    """The body backbone with seeded random weights."""
+    with torch.random.fork_rng():
+        torch.random.default_generator.manual_seed(1)
+        return HRNetExPose().eval()
