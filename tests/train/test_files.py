@@ -103,3 +103,29 @@ def test_what_is_missing_is_named(tree: Path) -> None:
         file_sources(replace(config, data=replace(CURATED, photos=("a", "b"))), net)
     with pytest.raises(ConfigError, match=r"data\.photos"):
         file_sources(replace(config, data=replace(CURATED, train=("mine",))), net)
+
+
+def test_rendered_people_need_no_file(tmp_path: Path) -> None:
+    data = DataConfig(train=("synth",), shares=(1.0,), held_out=0.5, samples_per_epoch=8)
+    config = replace(small(tmp_path), data=data)
+    source, judge = file_sources(config, build.network_config(config))
+    assert judge is not None
+    one, again = source.batch([0]), source.batch([0])
+    assert torch.equal(one.crops, again.crops) and one.crops.std() > 0.1
+    assert all(one.targets[name].weight.item() == 1 for name in ("keypoints2d", "body_pose", "betas"))
+
+
+def test_a_pack_may_leave_out_its_last_photos(tmp_path: Path) -> None:
+    webp = cv2.imencode(".webp", np.full((40, 40, 3), 90, np.uint8))[1].ravel()
+    points = np.ones((5, 14, 3), np.float32) * [20, 20, 1]
+    points[:, :7, :2] += 10
+    pack = tmp_path / "bodies.npz"
+    np.savez(pack, webp=np.tile(webp, 5), offsets=np.arange(6) * len(webp), keypoints2d=points.astype(np.float32))
+    data = DataConfig(train=(f"{pack}@0:-2",), shares=(1.0,))
+    config = replace(small(tmp_path), data=data)
+    source, judge = file_sources(config, build.network_config(config))
+    assert source.samples_per_epoch == 3 and judge is None
+    batch = source.batch([0, 1])
+    assert batch.targets["body_pose"].weight.sum() == 0 and batch.targets["keypoints2d"].value[..., 2].sum() > 0
+    with pytest.raises(ConfigError, match="FIRST:LAST"):
+        file_sources(replace(config, data=replace(data, train=(f"{pack}@last",))), build.network_config(config))

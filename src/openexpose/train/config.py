@@ -49,7 +49,7 @@ class DataConfig:
     kind: Literal["toy", "files"] = "files"
     """Drawn stick people, or the preprocessed data sets of the data tree."""
     train: tuple[str, ...] = ()
-    """Names of preprocessed data sets, as `openexpose doctor` lists them."""
+    """Data sets: names as `openexpose doctor` lists them, "synth" (rendered), or paths (a pack: FILE.npz@0:-500)."""
     shares: tuple[float, ...] = ()
     """How often each is drawn; must sum to 1."""
     photos: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
-"""Preprocessed data sets of the data tree as a source of batches."""
+"""Data sets as a source of batches: preprocessed files of the data tree, photo packs, rendered people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,12 +15,17 @@ from openexpose.data.augment import AugmentConfig
 from openexpose.data.dataset import HumanDataStore, Samples, Store
 from openexpose.data.humandata import HumanData
 from openexpose.data.mix import MixConfig, Mixture
+from openexpose.data.pack import PhotoPack
 from openexpose.data.record import Record
 from openexpose.data.sample import Sample, TargetLayout, body_layout, hand_layout, head_layout
 from openexpose.errors import ConfigError, DataError
 from openexpose.geometry.crop import inverse_affine, normalise
 from openexpose.losses.network import Target
 from openexpose.nets.config import NetConfig, PartConfig
+from openexpose.nets.params import Part
+from openexpose.readers import Npz
+from openexpose.synth.photo import Studio
+from openexpose.synth.stream import SynthStore
 from openexpose.train.batch import Batch, Photos
 from openexpose.train.config import TrainConfig
 
@@ -34,6 +40,9 @@ PHOTO_FOLDERS = {
     "ehf_val": "EHF",
 }
 """Where each file's `image_path` starts, under the tree's `datasets/` (spec 6.2)."""
+
+SYNTH_ROWS = 100_000
+"""People rendered before the same ones come again, unless data.samples_per_epoch says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ def file_sources(config: TrainConfig, net: NetConfig) -> tuple[FileSource, FileS
     Raises AssetError for missing files, ConfigError for settings that fit none.
     """
     data, (layout, augmentation) = config.data, _kind(config, net)
-    stores = [_store(name, folder) for name, folder in _named(data.train, data.photos)]
+    stores = _stores(data.train, config)
     halves = [_split(store, data.held_out, config.seed) for store in stores]
     still = AugmentConfig(crop_px=augmentation.crop_px, view_px=augmentation.view_px)
     moving = still if data.only_first is not None else augmentation
@@ -110,7 +119,7 @@ def file_sources(config: TrainConfig, net: NetConfig) -> tuple[FileSource, FileS
 
     train = source([kept for kept, _ in halves], data.shares, moving, seed=config.seed)
     if data.evaluate:
-        others = [_store(name, folder) for name, folder in _named(data.evaluate, ())]
+        others = _stores(data.evaluate, config)
         return train, source(others, [1 / len(others)] * len(others), still, seed=0)
     if data.held_out == 0:
         return train, None
@@ -135,21 +144,44 @@ def _layout(config: TrainConfig, part: PartConfig) -> TargetLayout:
     return make(part.num_betas, part.num_expression)
 
 
-def _named(names: Sequence[str], folders: Sequence[str]) -> list[tuple[str, str]]:
+def _stores(names: Sequence[str], config: TrainConfig) -> list[Store]:
+    """Every named data set: rendered people, a file given by its path, or one of the tree."""
+    folders = config.data.photos if names is config.data.train else ()
     if folders and len(folders) != len(names):
         raise ConfigError(f"data.photos has {len(folders)} folders for {len(names)} data sets")
-    unknown = [name for name in names if name not in PHOTO_FOLDERS]
-    if unknown and not folders:
-        raise ConfigError(f"where are the photos of {', '.join(unknown)}? Give data.photos, one folder for each set")
-    return list(zip(names, folders or [PHOTO_FOLDERS[name] for name in names], strict=True))
+    given = dict(zip(names, folders, strict=False))
+    return [_store(name, given.get(name), config) for name in names]
 
 
-def _store(name: str, folder: str) -> Store:
-    path = find(f"{name}.npz")
-    root = data_root() / "datasets" / folder
+def _store(name: str, folder: str | None, config: TrainConfig) -> Store:
+    if name == "synth":
+        part: Part = "body" if config.stage == "whole" else config.stage
+        return SynthStore(Studio(), seed=config.seed, count=config.data.samples_per_epoch or SYNTH_ROWS, part=part)
+    file, _, rows = name.partition("@")
+    if file.endswith(".npz"):
+        with Npz(Path(file)) as members:
+            is_pack = "webp" in members
+        if is_pack:
+            first, last = _rows(name, rows)
+            return PhotoPack.open(Path(file), first=first, last=last)
+    if folder is None and name not in PHOTO_FOLDERS:
+        raise ConfigError(f"where are the photos of {name}? Give data.photos, one folder for each set")
+    path = Path(file) if file.endswith(".npz") else find(f"{name}.npz")
+    root = data_root() / "datasets" / (PHOTO_FOLDERS[name] if folder is None else folder)
     if not root.is_dir():
         raise DataError(f"{name}: its photos should lie in {root}, which is no folder; see `openexpose doctor`")
     return HumanDataStore(HumanData.open(path), root, misnamed_hands=name.startswith("freihand"))
+
+
+def _rows(name: str, text: str) -> tuple[int, int | None]:
+    """First and last row of a pack named FILE.npz@FIRST:LAST; all rows without the @."""
+    if not text:
+        return 0, None
+    first, colon, last = text.partition(":")
+    try:
+        return int(first or 0), int(last) if last else None
+    except ValueError as e:
+        raise ConfigError(f"{name}: rows are written FILE.npz@FIRST:LAST, for instance pack.npz@0:-500") from e
 
 
 def _split(store: Store, held_out: float, seed: int) -> tuple[Store, Store]:

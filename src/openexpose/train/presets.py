@@ -83,6 +83,8 @@ def expose() -> TrainConfig:
     )
 
 
+SYNTH = DataConfig(train=("synth",), shares=(1.0,), held_out=0.01)
+"""Rendered people: no file is needed."""
 FROM_SCRATCH = OptimiserConfig(
     lr=3e-4, weight_decay=1e-4, decoupled=True, max_grad_norm=5.0, schedule="cosine", warmup_steps=500, average=0.999
 )
@@ -93,7 +95,7 @@ def lite_body() -> TrainConfig:
     base = hrnet_hmr_expose_body()
     return replace(
         base,
-        data=replace(base.data, reference_quirks=False),
+        data=SYNTH,
         preset="lite_body",
         network="lite-body",
         body_model="free",
@@ -108,7 +110,7 @@ def lite_head() -> TrainConfig:
     base = resnet18_hmr_expose_face()
     return replace(
         base,
-        data=replace(base.data, reference_quirks=False),
+        data=SYNTH,
         preset="lite_head",
         network="lite-head",
         body_model="free",
@@ -123,7 +125,7 @@ def lite_hand() -> TrainConfig:
     base = resnet18_hmr_expose_hand()
     return replace(
         base,
-        data=replace(base.data, reference_quirks=False),
+        data=SYNTH,
         preset="lite_hand",
         network="lite-hand",
         body_model="free",
@@ -138,7 +140,7 @@ def lite() -> TrainConfig:
     base = expose()
     return replace(
         base,
-        data=replace(base.data, reference_quirks=False),
+        data=SYNTH,
         preset="lite",
         network="lite",
         body_model="free",
