@@ -33,7 +33,8 @@ def without_rest(weights: F64, joints: list[int]) -> F64:
     own = region(weights, joints)
     out = weights.copy()
     out[own] = 0.0
-    out[np.ix_(own, joints)] = weights[np.ix_(own, joints)]
+    kept = np.ix_(own, np.array(joints))
+    out[kept] = weights[kept]
     return out / out.sum(1, keepdims=True)
 
 
