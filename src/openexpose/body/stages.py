@@ -135,12 +135,12 @@ class Shaped:
     @property
     def rest_joints_m(self) -> Float[Tensor, "*B J 3"]:
         """Joint positions at rest in metres."""
-        return self.rest_joints.reshape(*self.lead, -1, 3)
+        return _unflattened(self.rest_joints, self.lead)
 
     @property
     def rest_vertices_m(self) -> Float[Tensor, "*B V 3"]:
         """Vertices at rest in metres."""
-        return self.rest_surface.permute(2, 0, 1).reshape(*self.lead, -1, 3)
+        return _unflattened(self.rest_surface.permute(2, 0, 1), self.lead)
 
     def pose(
         self, R_parent_child: Float[Tensor, "*B J 3 3"] | None = None, root_m: Float[Tensor, "*B 3"] | None = None
@@ -202,7 +202,7 @@ class Posed:
         """Points with the translation added and batch axes restored."""
         if self.root is not None:
             points = points + self.root[:, None]
-        return points.reshape(*self.lead, points.shape[-2], 3)
+        return _unflattened(points, self.lead)
 
     def surface_points(self, patch: Patch) -> Float[Tensor, "N U 3"]:
         """Posed vertices of one patch, before translation."""
@@ -218,13 +218,12 @@ class Posed:
         """Rest vertices with the correctives of this pose: what the joints then carry; metres."""
         rest = self.shaped.rest_surface if self.spread is None else self.shaped.rest_surface[:, :, self.spread]
         corrected = self.shaped.model.surface.correct(rest, pose_features(self.R))
-        return corrected.permute(2, 0, 1).reshape(*self.lead, -1, 3)
+        return _unflattened(corrected.permute(2, 0, 1), self.lead)
 
     @property
     def R_model_joint(self) -> Float[Tensor, "*B J 3 3"]:
         """Absolute rotation of each joint in the model frame."""
-        R = self.chain[0]
-        return R.reshape(*self.lead, *R.shape[1:])
+        return _unflattened(self.chain[0], self.lead)
 
     def keypoints_m(self) -> Float[Tensor, "*B K 3"]:
         """The model's named keypoints (144 SMPL-X, 73 FLAME, 21 MANO in FreiHAND order, 45 SMPL), metres.
@@ -245,7 +244,7 @@ class Posed:
         points = model.regressors[name](self)
         if self.root is not None:  # rows of a regressor need not sum to one exactly
             points = points + self.root[:, None] * model.regressors[name].get_buffer("row_sums")[:, None]
-        return points.reshape(*self.lead, -1, 3)
+        return _unflattened(points, self.lead)
 
     def skin(self) -> "Mesh":
         """The whole surface."""
@@ -265,7 +264,7 @@ class Mesh:
         """Vertices in metres, model frame, contiguous."""
         s, root = self.surface, self.posed.root
         points = s if root is None else s + root[:, None]
-        return points.reshape(*self.posed.lead, -1, 3).contiguous()
+        return _unflattened(points, self.posed.lead).contiguous()
 
     @property
     def faces(self) -> Int[Tensor, "F 3"]:
@@ -338,6 +337,11 @@ class RegressedPoints(nn.Module):
     def forward(self, posed: Posed) -> Float[Tensor, "N K 3"]:
         """Joints before translation."""
         return self.matrix @ posed.surface_points(self.patch)
+
+
+def _unflattened(x: Tensor, lead: torch.Size) -> Tensor:
+    """The first axis as batch axes again; works for no bodies at all."""
+    return x.reshape(*lead, *x.shape[1:])
 
 
 def _columns(arrays: ModelArrays, what: str, there: int, asked: int | None) -> int:
