@@ -49,7 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Draw a contact sheet: photo, box, keypoints, the crop as augmented, and the body where it is known.",
     ),
     "synth make": (
-        "openeMake labelled photos of synthetic people: images/, masks/ and labels.npz (HumanData).pose.cli.synth:Make",
+        "openexpose.cli.synth:Make",
         "Make labelled photos of synthetic people: images/, masks/ and labels.npz (HumanData).",
     ),
     "train": (
