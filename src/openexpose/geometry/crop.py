@@ -158,9 +158,9 @@ def sample_square(
     grey = pixels.to(centre_px.dtype).view(size_px, 2, size_px, 2, 3)
     grey = grey[:, 0] * row_weights[:, 0, None, None, None] + grey[:, 1] * row_weights[:, 1, None, None, None]
     grey = grey[:, :, 0] * column_weights[:, 0, None] + grey[:, :, 1] * column_weights[:, 1, None]  # (S, S, 3)
-    inside = row_weights.sum(1)[:, None, None] * column_weights.sum(1)[:, None]
-    mean, std = (grey.new_tensor(v) for v in (MEAN_RGB, STD_RGB))
-    return ((grey - inside * mean) / std).permute(2, 0, 1)
+    inside = row_weights.sum(1)[:, None] * column_weights.sum(1)
+    mean, std = (grey.new_tensor(v)[:, None, None] for v in (MEAN_RGB, STD_RGB))
+    return (grey.permute(2, 0, 1).contiguous() - inside * mean) / std
 
 
 def sample_squares(

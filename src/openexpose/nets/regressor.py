@@ -123,7 +123,7 @@ class PartRegressor(nn.Module, Generic[P]):
 
         start: first guess of each row; the network's mean when None. Raises ShapeError on other crop sides.
         """
-        if crops.shape[-1] != self.crop_px:
+        if len(crops) and crops.shape[-1] != self.crop_px:
             raise ShapeError(f"crops are {crops.shape[-1]} px wide, this network takes {self.crop_px}")
         vector: Tensor = self.regressor(self.backbone(crops), start)
         return self.codec.split(vector)
