@@ -76,7 +76,7 @@ def test_backgrounds_fill_the_picture_and_keep_to_their_numbers(rng: np.random.G
 
 def test_crops_of_a_pack_miss_the_person(tmp_path: Path) -> None:
     rgb = np.full((100, 100, 3), 30, np.uint8)
-    rgb[:, 60:] = 200
+    rgb[:, 64:] = 200
     file = io.BytesIO()
     Image.fromarray(rgb).save(file, "WEBP", lossless=True)
     data = np.frombuffer(file.getvalue(), np.uint8)

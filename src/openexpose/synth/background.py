@@ -82,6 +82,9 @@ def paint_background(
     rays: of the pixels, z = 1.   up: against gravity, camera axes.   floor_m: height of the floor over the camera.
     """
     B, S = rays.shape[0], rays.shape[1]
+    use = (numbers["bank"][:, 0] >= 0)[:, None, None]
+    if bank is not None and rays.device.type == "cpu" and bool(use.all()):
+        return _from_bank(numbers["bank"], bank, S), rays, torch.zeros(rays.shape[:3], dtype=torch.bool)
     colours, walls = numbers["colours"], numbers["walls"]
     rise = (rays * up[:, None, None]).sum(-1)
     t = floor_m[:, None, None] / torch.where(rise.abs() < 1e-4, torch.full_like(rise, 1e-4), rise)
@@ -117,7 +120,6 @@ def paint_background(
         out = _over(out, numbers["shapes"][:, k], x, y, _turned(uneven, k))
     if bank is not None:
         real = _from_bank(numbers["bank"], bank, S)
-        use = (numbers["bank"][:, 0] >= 0)[:, None, None]
         out, floor = torch.where(use[..., None], real, out), floor & ~use
     return out, point, floor
 
@@ -157,6 +159,8 @@ def _turned(uneven: Float[Tensor, "3 B S S"], k: int) -> Float[Tensor, "3 B S S"
 
 
 def _over(out: Tensor, shape: Tensor, x: Tensor, y: Tensor, uneven: Tensor) -> Tensor:
+    if shape.device.type == "cpu" and not bool(shape[:, -1].any()):
+        return out
     mask, colour = _shape_layer(shape, x, y, uneven)
     return out + mask[..., None] * (colour - out)
 

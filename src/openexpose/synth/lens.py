@@ -40,7 +40,7 @@ def draw_lens(rng: np.random.Generator) -> NDArray[np.float32]:
     if rng.random() < 0.12:
         p["motion_px"], p["motion_rad"] = rng.uniform(2, 7), rng.uniform(0, np.pi)
     p["shrink"] = rng.uniform(1.3, 4.0) if rng.random() < 0.30 else 1.0
-    p["noise"] = rng.uniform(0.0, 0.05) if rng.random() < 0.6 else 0.0
+    p["noise"] = rng.uniform(0.0, 0.04) if rng.random() < 0.5 else 0.0
     p["quality"] = rng.uniform(18, 95) if rng.random() < 0.75 else 0.0
     p["contrast"], p["saturation"] = rng.uniform(0.75, 1.3), rng.uniform(0.6, 1.35)
     if rng.random() < 0.05:

@@ -15,6 +15,7 @@ from openexpose.render.raster import Fragments, rasterise
 from openexpose.skeleton import part_of
 from openexpose.synth.background import paint_background, paint_occluders
 from openexpose.synth.colour import colours
+from openexpose.synth.extras import PIECES
 from openexpose.synth.lens import damaged, developed
 from openexpose.synth.light import SHADOW_PX, Lights, ShadowMap, lamp_frames, lit, lit_share, openness
 from openexpose.synth.mannequin import Mannequin, People
@@ -23,6 +24,10 @@ from openexpose.synth.scene import Casting, SceneDraw, SynthConfig, framed_point
 from openexpose.synth.tracer import look
 
 See = Callable[..., Fragments]
+
+
+_STEP_M = 0.02
+"""A larger difference in depth within a pixel is an edge."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +177,8 @@ class Studio:
         """Linear colours times coverage, and coverage, at the photo's resolution."""
         m, n = self.mannequin, self.cfg.supersample
         B, H, W = frame.mesh.shape
-        pixel = torch.nonzero(frame.mesh.flatten() >= 0)[:, 0]
+        needed, weight = self._samples(frame)
+        pixel = torch.nonzero(needed.flatten())[:, 0]
         row, face = frame.mesh.flatten()[pixel], frame.face.flatten()[pixel]
         corners, bary = m.faces[face], frame.bary.view(-1, 3)[pixel][..., None]
         fields = (m.fields[corners] * bary).sum(1)
@@ -184,9 +190,33 @@ class Studio:
         free = openness(frame, K[:, 0, 0] * n, pixel)
         light = lit(skin, normals, points, picture, lights, lamp, free)
         full = torch.zeros((B * H * W, 4), device=self.device)
-        full[pixel] = torch.cat([light.clamp(max=4.0), torch.ones_like(light[:, :1])], 1)
+        rgba = torch.cat([light.clamp(max=4.0), torch.ones_like(light[:, :1])], 1)
+        full[pixel] = rgba * weight.flatten()[pixel][:, None]
         mean = full.view(B, H // n, n, W // n, n, 4).mean((2, 4))
         return mean[..., :3], mean[..., 3]
+
+    def _samples(self, frame: Fragments) -> tuple[Tensor, Tensor]:
+        """Which samples are shaded, and for how many each stands.
+
+        Where all samples of a pixel show one piece of one person without a step in depth, the first stands for all.
+        """
+        n = self.cfg.supersample
+        B, H, W = frame.mesh.shape
+
+        def blocks(x: Tensor) -> Tensor:
+            return x.view(B, H // n, n, W // n, n)
+
+        piece = self.mannequin.piece_of_face[frame.face.clamp(min=0)]
+        kind, depth = blocks(frame.mesh * PIECES + piece), blocks(frame.depth_m)
+        hit = blocks(frame.mesh >= 0)
+        even = hit.all(4).all(2) & (kind.amax((2, 4)) == kind.amin((2, 4)))
+        even &= depth.amax((2, 4)) - depth.amin((2, 4)) < _STEP_M
+        even_5 = even[:, :, None, :, None]
+        first = torch.zeros_like(hit)
+        first[:, :, 0, :, 0] = True
+        needed = hit & (first | ~even_5)
+        weight = torch.where(even_5, float(n * n), 1.0).expand_as(hit)
+        return needed.reshape(B, H, W), weight.reshape(B, H, W)
 
     def _floor(self, people: People, picture: Tensor, up: Tensor, pictures: int) -> Float[Tensor, " B"]:
         """Height over the camera of the lowest point of all people of each picture."""

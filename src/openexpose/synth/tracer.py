@@ -64,7 +64,9 @@ def look(
 
 def _window(scene: Scene, K: Tensor, width_px: int, height_px: int) -> tuple[int, int, int, int] | None:
     """Columns and rows that can show the meshes: left, top, and one beyond right and bottom."""
-    v = scene.vertices[np.unique(scene.faces)].astype(np.float64)
+    used = np.zeros(len(scene.vertices), bool)
+    used[scene.faces] = True
+    v = scene.vertices[used].astype(np.float64)
     if v[:, 2].min() < 0.02:
         return 0, 0, width_px, height_px
     px = v @ K.double().numpy().T
