@@ -6,9 +6,9 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from golden_assets import golden_assets, golden_set
 from torch import Tensor, nn
 
+from golden_assets import golden_assets, golden_set
 from nets import golden
 from openexpose.body import BodyModel, load_model
 from openexpose.geometry.camera import weak_project
