@@ -16,6 +16,7 @@ from openexpose.skeleton import Skeleton
 from openexpose.synth.background import draw_background
 from openexpose.synth.lens import draw_lens
 from openexpose.synth.mannequin import Mannequin
+from openexpose.synth.outfit import NAMES as OUTFIT_NAMES
 from openexpose.synth.outfit import draw_outfit
 from openexpose.synth.pose_bank import JOINTS, PoseBank
 from openexpose.synth.poses import BodyPoses, PoseDraws, draw_face, draw_hands, hand_rotations
@@ -126,7 +127,7 @@ class Casting:
         betas, expression = np.zeros(self.betas), np.zeros(self.expressions)
         R = np.tile(np.eye(3), (55, 1, 1))
         if not there:
-            return betas, expression, R, draw_outfit(np.random.default_rng(0))
+            return betas, expression, R, np.zeros(len(OUTFIT_NAMES), np.float32)
         betas = np.clip(rng.normal(0, 1.0, self.betas), -2.8, 2.8)
         face = draw_face(self.actions, self.expressions, rng)
         R[:22] = Rotation.from_rotvec(self.poses.draw(rng)).as_matrix()
