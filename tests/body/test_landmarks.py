@@ -15,6 +15,10 @@ def yaw(degrees: float) -> torch.Tensor:
     )
 
 
+def test_rotations_that_are_no_numbers_do_not_crash() -> None:
+    assert contour_rows(torch.full((1, 3, 3), torch.nan)).item() == 0
+
+
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
 
 

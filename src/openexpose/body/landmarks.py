@@ -72,8 +72,11 @@ def blend_faces(corners: Float[Tensor, "N K 3 3"], bary: Float[Tensor, "*#N K 3"
 
 
 def contour_rows(R_model_neck: Float[Tensor, "N 3 3"]) -> Int[Tensor, " N"]:
-    """Which of the 79 contour tables fits the head's yaw (spec 4.2): 0..39 for one side, 40..78 for the other."""
+    """Which of the 79 contour tables fits the head's yaw (spec 4.2): 0..39 for one side, 40..78 for the other.
+
+    A rotation that is not a number takes row 0: the points then are no numbers either.
+    """
     R = R_model_neck
     yaw_deg = torch.rad2deg(torch.atan2(-R[:, 2, 0], torch.hypot(R[:, 0, 0], R[:, 1, 0])))
-    theta = torch.round(torch.clamp(-yaw_deg, max=39)).long()
+    theta = torch.round(torch.clamp(-torch.nan_to_num(yaw_deg), max=39)).long()
     return torch.where(theta >= 0, theta, (39 - theta).clamp(max=78))

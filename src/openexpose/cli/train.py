@@ -23,7 +23,9 @@ Preset = tyro.extras.subcommand_type_from_defaults(
 class Settings:
     """Train a preset. A run that stopped goes on when the same command is given again."""
 
-    config: Annotated[Preset, tyro.conf.arg(name="")]  # type: ignore[valid-type]  # made from the presets above
+    # mypy cannot follow a type that is made from the presets above
+    config: Annotated[Preset, tyro.conf.arg(name="")]  # type: ignore[valid-type]
+    """Preset, whose settings can all be changed: `openexpose train toy --help` lists them."""
     out: Path | None = None
     """Folder of the run; default runs/PRESET."""
     dry_run: bool = False
