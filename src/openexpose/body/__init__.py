@@ -1,8 +1,8 @@
 """Body models: SMPL, SMPL-X, MANO, FLAME, and the free ones that ship (FreeBody, FreeHand, FreeHead).
 
-    model = load_model("free")                       # or a path to a licensed file
-    posed = model.shape(betas).pose(R, root_m)       # (*B S), (*B J 3 3), (*B 3)
-    posed.keypoints_m(); posed.skin().vertices_m
+model = load_model("free")                       # or a path to a licensed file
+posed = model.shape(betas).pose(R, root_m)       # (*B S), (*B J 3 3), (*B 3)
+posed.keypoints_m(); posed.skin().vertices_m
 """
 
 from openexpose.body.arrays import Family as Family
