@@ -16,6 +16,7 @@ from openexpose.data.sample import body_layout, hand_layout, head_layout
 from openexpose.errors import ConfigError
 from openexpose.geometry.rotations import axis_angle_to_matrix
 from openexpose.skeleton import Skeleton
+from openexpose.synth.ahead import DrawAhead
 from openexpose.synth.labels import PARTS, PartShapes, record_of
 from openexpose.synth.light import lit_share, openness
 from openexpose.synth.make import Job, make
@@ -151,6 +152,20 @@ def test_batches_carry_every_target_and_crops_agree_with_their_affine(mannequin:
     assert (again.crops[0].float() - batch.crops[1].float()).abs().mean() < 0.1  # grey levels
     with pytest.raises(ConfigError):
         CropConfig(crop_px=4)
+    with pytest.raises(ConfigError, match="not those of seed"):
+        batches.batch([5], [studio.draw(2, 5)])
+
+
+def test_scenes_drawn_ahead_are_those_of_the_studio(studio: Studio) -> None:
+    with DrawAhead(studio.cfg, seed=1, workers=1, ahead=2) as pool:
+        got = list(pool.batches([[0, 1], [7], [2]]))
+    assert [p for p, _ in got] == [[0, 1], [7], [2]]
+    for positions, draws in got:
+        for p, d in zip(positions, draws, strict=True):
+            want = studio.draw(1, p)
+            assert np.array_equal(d.R, want.R) and np.array_equal(d.outfit, want.outfit)
+    with pytest.raises(ConfigError, match="at least one"):
+        DrawAhead(studio.cfg, seed=1, workers=0)
 
 
 def test_crops_show_what_their_affine_says() -> None:

@@ -145,7 +145,7 @@ class Casting:
         self, rng: np.random.Generator, framing: Framing, tilt: NDArray[np.float64]
     ) -> dict[str, NDArray[np.float32]]:
         """Focal length in sides of the photo, how much of it the framed part fills, and where it stands."""
-        fov = np.exp(rng.uniform(np.log(0.24), np.log(1.25)))
+        fov = np.exp(rng.uniform(np.log(0.2), np.log(1.1)))
         low, high = {"whole": (0.38, 1.0), "upper": (0.7, 1.25), "head": (0.28, 0.85), "hand": (0.30, 0.80)}[framing]
         fills = rng.uniform(low, high)
         spread = 0.06 if fills > 0.8 else 0.14

@@ -14,6 +14,7 @@ from openexpose.data.sample import Labelled, SampleBatch, body_layout
 from openexpose.errors import ConfigError
 from openexpose.synth.labels import Part, PartShapes, record_of
 from openexpose.synth.photo import Photos, Studio
+from openexpose.synth.scene import SceneDraw
 from openexpose.synth.sets import check_training_seed
 
 _PNG_SPEED = [cv2.IMWRITE_PNG_COMPRESSION, 1]
@@ -85,9 +86,16 @@ class BodyBatches:
         """Raises ConfigError for a seed that is kept for tests."""
         self.studio, self.seed, self.cfg = studio, check_training_seed(seed), cfg
 
-    def batch(self, positions: Sequence[int]) -> SampleBatch:
-        """The photos at these positions, cropped, with all targets of `body_layout(10, 50)`; views are the photos."""
-        photos = self.studio.shoot([self.studio.draw(self.seed, p) for p in positions])
+    def batch(self, positions: Sequence[int], draws: Sequence[SceneDraw] | None = None) -> SampleBatch:
+        """The photos at these positions, cropped, with all targets of `body_layout(10, 50)`; views are the photos.
+
+        draws: the scenes, where other processes have drawn them (`ahead.DrawAhead`).
+        Raises ConfigError if they are scenes of another seed or other positions.
+        """
+        draws = [self.studio.draw(self.seed, p) for p in positions] if draws is None else draws
+        if [(d.seed, d.index) for d in draws] != [(self.seed, p) for p in positions]:
+            raise ConfigError(f"the scenes are not those of seed {self.seed} at positions {list(positions)[:4]}...")
+        photos = self.studio.shoot(draws)
         centre, side = self._squares(photos, positions)
         crops, T = cropped(photos.rgb, centre, side, self.cfg.crop_px)
         points = photos.keypoints_px @ T[:, :, :2].mT + T[:, None, :, 2]
