@@ -133,7 +133,7 @@ class Viewer {
     this.show(0, false);
     this.frame();
     this.listen();
-    new ResizeObserver(() => this.redraw()).observe(this.canvas);
+    new ResizeObserver(() => this.draw()).observe(this.canvas); // in this very frame: never shown stretched
   }
 
   show(index, glide) {
