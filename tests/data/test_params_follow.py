@@ -17,6 +17,7 @@ from openexpose.data.sample import Sample, body_layout
 from openexpose.data.targets import targets_of, turn_matrix
 from openexpose.geometry.camera import WeakCamera
 from openexpose.geometry.rotations import axis_angle_to_matrix
+from openexpose.skeleton import Skeleton
 
 SIZE = (640, 480)
 
@@ -80,11 +81,17 @@ def test_a_body_is_drawn_over_its_crop_and_left_out_when_unknown(model):
                       np.array([240.0, 240.0]), 480.0, SIZE)  # fmt: skip
     grey = torch.full((256, 256, 3), 90, dtype=torch.uint8)
 
-    def sample(r):
-        targets = targets_of(r, body_layout(), placement, leave_unseen=False)
+    usual = body_layout()
+    own = replace(usual, skeleton=Skeleton.read("human_data"))
+
+    def sample(r, layout=usual):
+        targets = targets_of(r, layout, placement, leave_unseen=False)
         return Sample(grey, targets, None, torch.eye(2, 3), "x", 0)
 
-    drawn = mesh_panel(sample(record), model, 64)
+    shown = usual.skeleton
+    drawn = mesh_panel(sample(record), shown, model, 64)
     assert 0.03 < (drawn != 90).any(-1).mean() < 0.6
+    # The file's own 190 points hold the same 144 by name, so the same camera fits.
+    assert (mesh_panel(sample(record, own), own.skeleton, model, 64) == drawn).all()
     for unknown in (replace(record, params={}), replace(record, keypoints2d=None)):
-        assert (mesh_panel(sample(unknown), model, 64) == 90).all()
+        assert (mesh_panel(sample(unknown), shown, model, 64) == 90).all()

@@ -71,12 +71,13 @@ def contact_sheet(samples: Samples, rows: Sequence[int], cfg: LookConfig, model:
         ]
         captions += [f"{first.row}: {first.photo}", "crop"]
         if model is not None:
-            pictures.append(mesh_panel(first, model, cfg.cell_px))
+            pictures.append(mesh_panel(first, samples.layout.skeleton, model, cfg.cell_px))
             captions.append("params of the row")
         for version in range(cfg.versions):
             one = samples.sample(first.row, epoch=version, index=first.row)
             panel = crop_panel(one, samples.layout.skeleton, cfg.cell_px)
-            pictures.append(panel if model is None else mesh_panel(one, model, cfg.cell_px, over=panel))
+            shown = samples.layout.skeleton
+            pictures.append(panel if model is None else mesh_panel(one, shown, model, cfg.cell_px, over=panel))
             captions.append(f"augmented, epoch {version}")
     picture = sheet(pictures, columns=len(pictures) // len(rows), captions=captions, title=samples.store.name)
     return Sheet(picture, tuple(skipped))
@@ -115,11 +116,13 @@ def crop_panel(sample: Sample, skeleton: Skeleton, cell_px: int) -> Picture:
     return _drawn(panel, np.where(xyc[:, 2:] > 0, (xyc[:, :2] + 0.5) * scale - 0.5, np.nan), skeleton)
 
 
-def mesh_panel(sample: Sample, model: BodyModel, cell_px: int, over: Picture | None = None) -> Picture:
+def mesh_panel(
+    sample: Sample, skeleton: Skeleton, model: BodyModel, cell_px: int, over: Picture | None = None
+) -> Picture:
     """Return the body that a sample's params describe, laid over its crop (or over a picture of the same square).
 
-    Data sets store no camera: the one that fits the body's keypoints to the sample's 2D targets best is used. Without
-    such keypoints or params the picture comes back without a body.
+    skeleton: convention of the sample's 2D targets. Data sets store no camera: the one that fits the body's keypoints to
+    the targets of the same names best is used. Without such keypoints or params the picture comes back without a body.
     """
     panel = np.asarray(cv2.resize(sample.crop.numpy(), (cell_px, cell_px), interpolation=cv2.INTER_AREA), np.uint8)
     panel = panel if over is None else over
@@ -133,8 +136,12 @@ def mesh_panel(sample: Sample, model: BodyModel, cell_px: int, over: Picture | N
     betas = known["betas"] if "betas" in known else torch.zeros(1, model.num_betas)
     mesh = model.shape(betas, known.get("expression")).pose(join_pose(model.family, blocks), torch.zeros(1, 3)).skin()
     target = sample.targets["keypoints2d"].value.numpy().astype(np.float64)
+    place = {name: k for k, name in enumerate(skeleton.names)}
+    shared = [(k, place[name]) for k, name in enumerate(model.keypoint_names) if name in place]
+    here, there = np.array(shared, np.int64).reshape(-1, 2).T
     try:
-        camera = fitted_camera(mesh.keypoints_m()[0].numpy().astype(np.float64), target, sample.crop.shape[0])
+        points_m = mesh.keypoints_m()[0].numpy().astype(np.float64)
+        camera = fitted_camera(points_m[here], target[there], sample.crop.shape[0])
     except DataError:
         return panel
     k = cell_px / sample.crop.shape[0]
