@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_assets import golden_assets, golden_set
 
+from golden_assets import golden_assets, golden_set
 from openexpose.body import BodyModel, load_model
 from openexpose.body.params import add_hand_mean, hand_pose_from_pca, join_pose
 from openexpose.body.stages import Posed

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from toy_models import toy_smplx
 
 from openexpose.body.params import POSE_BLOCKS, add_hand_mean, hand_pose_from_pca, join_pose, split_pose
 from openexpose.errors import ConfigError, ShapeError
 from oracles import random_rotations
+from toy_models import toy_smplx
 
 
 @pytest.mark.parametrize("family", list(POSE_BLOCKS))

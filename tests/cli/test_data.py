@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.toys import ToyStore
 
 from openexpose.cli.main import main
 from openexpose.data.humandata_write import write_records
+from tests.data.toys import ToyStore
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import pytest
+
 from tests.data.toys import ToyStore
 
 

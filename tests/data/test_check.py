@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.data.toys import ToyStore
 
 from openexpose.data.check import check, check_values
 from openexpose.data.dataset import HumanDataStore
 from openexpose.data.humandata import HumanData
 from openexpose.data.humandata_write import write_humandata, write_records
+from tests.data.toys import ToyStore
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.data.toys import ToyStore
 from torch.utils.data import DataLoader, Dataset
 
 from openexpose.data import augment
@@ -15,6 +14,7 @@ from openexpose.data.humandata import HumanData
 from openexpose.data.humandata_write import write_records
 from openexpose.data.sample import body_layout, collate, head_layout, skip_report
 from openexpose.errors import ConfigError, DataError
+from tests.data.toys import ToyStore
 
 SETTINGS = {"seed": 5, "box_scale": 1.2, "on_error": "raise"}
 SPOTS = {0: "pelvis", 1: "left_hip", 2: "right_hip"}

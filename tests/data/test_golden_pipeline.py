@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 from scipy.spatial.transform import Rotation
-from tests.data import opencv4
 
 from openexpose import images
 from openexpose.data import augment, dataset, degrade, targets
@@ -23,6 +22,7 @@ from openexpose.data.sample import TargetLayout
 from openexpose.geometry import affine
 from openexpose.geometry.crop import inverse_affine, normalise
 from openexpose.skeleton import Skeleton
+from tests.data import opencv4
 
 SHARED = Path(__file__).parents[3] / "shared/golden"
 GOLDEN = Path(os.environ.get("OPENEXPOSE_GOLDEN", SHARED / "set_public"))

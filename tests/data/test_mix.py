@@ -3,13 +3,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from tests.data.toys import ToyStore
 
 from openexpose.data import augment
 from openexpose.data.dataset import Samples
 from openexpose.data.mix import MixConfig, Mixture, Order
 from openexpose.data.sample import body_layout
 from openexpose.errors import ConfigError
+from tests.data.toys import ToyStore
 
 SIZES, REFERENCE = (3_000, 1_000, 9_000), (0.08, 0.12, 0.8)
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.data.toys import SMPLX
 
 from openexpose.body import load_model
 from openexpose.body.params import join_pose
@@ -18,6 +17,7 @@ from openexpose.data.targets import targets_of, turn_matrix
 from openexpose.geometry.camera import WeakCamera
 from openexpose.geometry.rotations import axis_angle_to_matrix
 from openexpose.skeleton import Skeleton
+from tests.data.toys import SMPLX
 
 SIZE = (640, 480)
 

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.data.toys import FOCAL, SMPLX, make_record
 
 from openexpose.data.augment import AugmentConfig, Draw, place
 from openexpose.data.record import Keypoints, Record
@@ -10,6 +9,7 @@ from openexpose.data.sample import body_layout, hand_layout, head_layout
 from openexpose.data.targets import misnamed_hand, move_joints, move_points, move_rotations, targets_of, turn_matrix
 from openexpose.errors import DataError
 from openexpose.skeleton import Skeleton
+from tests.data.toys import FOCAL, SMPLX, make_record
 
 CALM = Draw((0.0, 0.0), False, 1.0, 0.0, (1.0, 1.0, 1.0), 1.0, None)
 SIZE = (320, 240)

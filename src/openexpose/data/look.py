@@ -121,7 +121,7 @@ def mesh_panel(
 ) -> Picture:
     """Return the body that a sample's params describe, laid over its crop (or over a picture of the same square).
 
-    skeleton: convention of the sample's 2D targets. Data sets store no camera: the one that fits the body's keypoints to
+    skeleton: convention of the sample's 2D targets. Data sets store no camera: the one that fits the body's points to
     the targets of the same names best is used. Without such keypoints or params the picture comes back without a body.
     """
     panel = np.asarray(cv2.resize(sample.crop.numpy(), (cell_px, cell_px), interpolation=cv2.INTER_AREA), np.uint8)
