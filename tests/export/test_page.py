@@ -180,8 +180,8 @@ def test_browser_shows_the_mesh_and_complains_about_nothing(tmp_path: Path) -> N
 
 PLAY = """
 const root = document.querySelector(".viewer"), canvas = root.querySelector("canvas"), seen = {};
-const look = () => new Promise((done) => requestAnimationFrame(() => setTimeout(() => {
-  viewers[0].draw(); done(canvas.toDataURL()); }, 0)));
+const look = () => new Promise((done) => setTimeout(() => {
+  viewers[0].draw(); done(canvas.toDataURL()); }, 10));  // a timer: virtual time waits for it, not for a frame
 const point = (kind, x, y, id = 1) => canvas.dispatchEvent(new PointerEvent(kind,
   { pointerId: id, clientX: x, clientY: y, bubbles: true, buttons: 1 }));
 canvas.setPointerCapture = () => {};
