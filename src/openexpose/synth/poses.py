@@ -80,7 +80,10 @@ class BodyPoses:
         self._sources, self._share = list(self._rows), share / share.sum()
 
     def draw(self, rng: np.random.Generator) -> Float[np.ndarray, "22 3"]:
-        """One pose: inside the joint limits, not through itself as far as capsules tell."""
+        """One pose: inside the joint limits, not through itself as far as capsules tell.
+
+        Where `TRIES` recombined poses in a row fail, a pose of the bank as it is, unchecked.
+        """
         for _ in range(TRIES):
             pose = self._jittered(self._mixed(rng), rng)
             if self.allows(pose):
