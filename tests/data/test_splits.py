@@ -31,7 +31,7 @@ def test_nobody_is_on_both_sides_whatever_the_order():
     assert len(split.train) == 201 - 7 * 5
     shuffled = np.random.default_rng(0).permutation(201)
     again = face_split([source[i] for i in shuffled], [files[i] for i in shuffled], kept=30)
-    assert {files[shuffled[i]] for i in again.validation} <= {f for f in files if person_of(f) in people}
+    assert {files[shuffled[i]] for i in again.validation} < {files[i] for i in split.validation}
 
 
 def test_a_person_is_the_name_before_the_number():
@@ -46,6 +46,6 @@ def test_too_few_faces_are_refused():
 @pytest.mark.skipif(not (DATA / "faces_train.npz").exists(), reason="the packs are not here")
 def test_the_packs_split_as_published():
     train, validation = face_packs(DATA / "faces_train.npz")
-    assert (len(train), len(validation)) == (1527, 200) and not set(train.rows) & set(validation.rows)
+    assert (len(train), len(validation)) == (1530, 200) and not set(train.rows) & set(validation.rows)
     train, validation = body_packs(DATA / "lspet_train.npz")
     assert (len(train), len(validation)) == (4500, 500)

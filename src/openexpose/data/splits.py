@@ -1,4 +1,4 @@
-"""Which rows of the photo packs are for training and which are kept for validation. The same for everybody, for ever."""
+"""Which rows of the photo packs are for training and which are kept for validation; the same for everybody."""
 
 import hashlib
 from collections.abc import Sequence
@@ -51,14 +51,11 @@ def face_split(source: Sequence[int], source_file: Sequence[str], *, kept: int =
     Validation takes people of `VIDEO_SOURCE` in the order of the SHA-256 of their name until it has `kept` faces; what
     the last of them has beyond that is on neither side. Raises DataError if there are fewer faces than that.
     """
-    names = {
-        i: person_of(str(f)) for i, (s, f) in enumerate(zip(source, source_file, strict=True)) if s == VIDEO_SOURCE
-    }
-    if not 0 < kept < len(names):
-        raise DataError(
-            f"{len(names)} faces of source {VIDEO_SOURCE} cannot give {kept} to validation; is it the pack?"
-        )
-    order = sorted(names, key=lambda i: (hashlib.sha256(names[i].encode()).hexdigest(), i))
+    rows = [i for i, s in enumerate(source) if s == VIDEO_SOURCE]
+    names = {i: person_of(str(source_file[i])) for i in rows}
+    if not 0 < kept < len(rows):
+        raise DataError(f"{len(rows)} faces of source {VIDEO_SOURCE} cannot give {kept} to validation: is it the pack?")
+    order = sorted(rows, key=lambda i: (hashlib.sha256(names[i].encode()).hexdigest(), source_file[i]))
     validation = order[:kept]
     people = {names[i] for i in validation}
     train = [i for i in range(len(source_file)) if i not in names or names[i] not in people]
