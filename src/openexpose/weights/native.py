@@ -151,10 +151,14 @@ def config_of(header: Header, path: Path) -> NetConfig:
     raw = dict(header.config)
     try:
         for name, kind in (("body", PartConfig), ("hand", PartConfig), ("head", PartConfig), ("gate", GateConfig)):
-            raw[name] = None if raw[name] is None else kind(**raw[name])
+            raw[name] = None if raw[name] is None else kind(**{k: _tupled(v) for k, v in raw[name].items()})
         return NetConfig(**raw | {"zoom": ZoomConfig(**raw["zoom"])})
     except (ConfigError, TypeError, KeyError, ValueError) as e:
         raise WeightsError(f"{path}: its network configuration is not of this version of openexpose ({e}).") from e
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value  # JSON knows no tuples
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
