@@ -37,7 +37,7 @@ def bars_png(outcome: Outcome) -> bytes:
         axes.barh(list(group), list(group.values()), color="#7a8fa6")
         axes.invert_yaxis()
         axes.set_title(title, fontsize=9)
-        axes.set_xlabel("mm", fontsize=8)
+        axes.set_xlabel(title.rpartition("[")[2].rstrip("]") if title.endswith("]") else "mm", fontsize=8)
         axes.tick_params(labelsize=7)
         for y, value in enumerate(group.values()):
             axes.text(value, y, f" {value:.1f}", va="center", fontsize=7)

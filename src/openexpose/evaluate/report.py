@@ -151,6 +151,7 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
         "said": list(outcome.said),
         "figures": figures,
         "parts": {k: dict(v) for k, v in outcome.parts.items()},
+        "derived": dict(outcome.derived),
     }
 
 

@@ -10,8 +10,11 @@ from torch import Tensor
 
 from openexpose.errors import ConfigError, DataError
 
-Protocol = Literal["mmhuman3d", "paper"]
-"""mmhuman3d: the figures of the README tables of configs/expose. paper: those of Choutas et al., ECCV 2020."""
+Protocol = Literal["mmhuman3d", "paper", "openexpose"]
+"""mmhuman3d: the figures of the README tables of configs/expose. paper: those of Choutas et al., ECCV 2020.
+
+openexpose: our own benchmarks (synth, lsp, faces).
+"""
 Summary = Literal["mean", "median", "std"]
 Floats = NDArray[np.floating]
 
@@ -23,7 +26,7 @@ class Score:
     name: str
     """As the table prints it, e.g. "RIGHT_HAND PA-PVE"."""
     unit: str
-    """"mm" or "share"."""
+    """"mm", "share" or "%"."""
     each: Floats
     """(N,) value of each sample."""
     summary: Summary = "mean"
@@ -66,13 +69,15 @@ class Outcome:
     """All figures of one benchmark under one protocol."""
 
     benchmark: str
-    """"3dpw", "ehf", "freihand", "stirling"."""
+    """"3dpw", "ehf", "freihand", "stirling", "synth-body", "lsp", "faces", ..."""
     protocol: Protocol
     scores: tuple[Score, ...]
     said: tuple[str, ...] = ()
     """Choices that move the numbers, one sentence each; printed under every table."""
     parts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Bars: group -> joint or part -> mean error in mm."""
+    """Bars: group -> joint or part -> mean error in mm, or in the unit that ends the group's name in brackets."""
+    derived: Mapping[str, float] = field(default_factory=dict)
+    """Numbers made of the figures, with their unit in the name: "attention gain FACE PA-PVE [%]"."""
 
     @property
     def samples(self) -> int:
