@@ -48,6 +48,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "openexpose.cli.data:Look",
         "Draw a contact sheet: photo, box, keypoints, the crop as augmented, and the body where it is known.",
     ),
+    "data convert": (
+        "openexpose.cli.convert:Convert",
+        "Turn a raw data set (EHF, 3DPW, FreiHAND, ...) into HumanData files; lists the data sets without a name.",
+    ),
     "synth make": (
         "openexpose.cli.synth:Make",
         "Make labelled photos of synthetic people: images/, masks/ and labels.npz (HumanData).",

@@ -32,8 +32,8 @@ def write_humandata(
 ) -> None:
     """Write a HumanData dictionary: arrays, lists (`image_path`), text, and dictionaries of arrays (`smplx`, `meta`).
 
-    Keypoints are given in full, (N, K, 3) or (N, K, 4); points of `human_data` that no row knows are left out and
-    recorded in the mask, as the reference's compression does.
+    Keypoints are given in full, (N, K, 3) or (N, K, 4), or only those that a mask keeps; points of `human_data` that
+    no row knows are left out and recorded in the mask, as the reference's compression does.
     compressed: False makes the file larger and, if it has no dictionaries, directly mappable.
     key_strict: mark the file so that the reference refuses keys it does not know; refused here already.
     Raises DataError naming the key whose shape or length is wrong.
@@ -132,6 +132,8 @@ def _checked_length(data: Mapping[str, object], where: str) -> int:
 def _squeezed(key: str, points: NDArray[Any], mask: object) -> dict[str, object]:
     """Only the points that any row knows, and the mask that says which."""
     known = (points[..., -1] != 0).any(0) if mask is None else np.asarray(mask) == 1
+    if mask is not None and points.shape[1] == known.sum():
+        return {key: points, f"{key}_mask": known.astype(np.uint8)}  # given without the others already
     if known.shape != (points.shape[1],):
         raise DataError(f"{key}_mask must name {points.shape[1]} points, got shape {known.shape}")
     return {key: points[:, known], f"{key}_mask": known.astype(np.uint8)}
