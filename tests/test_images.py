@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from openexpose import images
-from openexpose.errors import DataError
+from openexpose.errors import DataError, MissingExtra
 
 
 def scene(height=60, width=84):
@@ -184,3 +184,17 @@ def test_damaged_files_give_pixels_or_a_data_error(data, flips, cut):
     except DataError:
         return
     assert rgb.dtype == np.uint8 and rgb.ndim == 3
+
+
+@pytest.mark.parametrize(("value", "want"), [(None, None), (0, None), (28, 28 / np.hypot(36, 24) * np.hypot(84, 60))])
+def test_focal_length_of_exif(value, want):
+    exif = Image.Exif()
+    if value is not None:
+        exif.get_ifd(0x8769)[0xA405] = value  # FocalLengthIn35mmFilm, over the film's diagonal
+    with images.opened(encoded(scene(), "JPEG", exif=exif)) as photo:
+        assert photo.focal_px == (None if want is None else pytest.approx(want))  # pixels
+
+
+def test_heic_says_which_package_reads_it():
+    with pytest.raises(MissingExtra, match="pip install pillow-heif"):
+        images.read_rgb(b"\0\0\0\x18ftypheic" + bytes(100), name="phone.heic")

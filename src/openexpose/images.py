@@ -1,5 +1,6 @@
 """Photos: upright RGB pixels of any common file, their size without decoding, and decoding at reduced scale."""
 
+import importlib
 import io
 import struct
 import warnings
@@ -13,18 +14,23 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from openexpose.errors import DataError
+from openexpose.errors import DataError, MissingExtra
 
 Source = Path | bytes
 
 MAX_PIXELS = 180_000_000
 """Default limit on width * height: about the largest photo a camera makes; larger ones may be bombs."""
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-"""The only decoders that are ever asked; the first frame of animations is read."""
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "HEIF")
+"""The only decoders that are ever asked; the first frame of animations is read. HEIF needs the package pillow-heif."""
+SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif", ".heic", ".heif",
+)  # fmt: skip
 """File name endings of the formats above, for listing folders."""
 _REDUCTIONS = (8, 4, 2)
 _ORIENTATION_TAG = 0x0112
+_EXIF_IFD, _FOCAL_35MM_TAG = 0x8769, 0xA405
+_FILM_DIAGONAL_MM = float(np.hypot(36, 24))
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _TRANSPOSED = (5, 6, 7, 8)
 _MIRRORED_X = (2, 3, 6, 7)
 _MIRRORED_Y = (3, 4, 7, 8)
@@ -56,6 +62,18 @@ class Photo:
         width, height = image.size
         self.size_px: tuple[int, int] = (height, width) if self._orientation in _TRANSPOSED else (width, height)
         """Width and height of the upright photo."""
+
+    @property
+    def focal_px(self) -> float | None:
+        """The focal length that EXIF tells, in pixels of the full-size photo; None where it tells none.
+
+        From FocalLengthIn35mmFilm, which is defined over the diagonal; wrong for photos that were cropped afterwards.
+        """
+        try:
+            value = float(self._image.getexif().get_ifd(_EXIF_IFD).get(_FOCAL_35MM_TAG, 0))
+        except _DAMAGE:
+            return None
+        return value / _FILM_DIAGONAL_MM * float(np.hypot(*self.size_px)) if 1 <= value <= 10_000 else None
 
     def decode(self, *, density: float, max_pixels: int = MAX_PIXELS) -> Decoded:
         """Return the pixels, once. See `openexpose.images.decode`."""
@@ -134,7 +152,9 @@ def list_photos(folder: Path) -> tuple[Path, ...]:
 def _identify(stream: io.IOBase, head: bytes, label: str) -> Image.Image:
     """Ask our formats only. `Image.open` would also enforce Pillow's own global pixel limit; ours is an argument."""
     Image.init()
-    for kind in FORMATS:
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and "HEIF" not in Image.OPEN:
+        _register_heif(label)
+    for kind in (k for k in FORMATS if k in Image.OPEN):
         factory, accept = Image.OPEN[kind]
         accepted = accept is None or accept(head)
         if accepted and not isinstance(accepted, str):
@@ -146,6 +166,16 @@ def _identify(stream: io.IOBase, head: bytes, label: str) -> Image.Image:
                 stream.seek(at)
             return image
     raise DataError(f"{label} is not an image we read ({', '.join(FORMATS)}); convert it to JPEG or PNG")
+
+
+def _register_heif(label: str) -> None:
+    """Let Pillow read the photos of iPhones, if the package for it is there."""
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ModuleNotFoundError as e:
+        raise MissingExtra(
+            f"{label} is HEIC: pip install pillow-heif (its codec has a licence of its own), or convert it to JPEG"
+        ) from e
 
 
 def _exif_of_png(stream: io.IOBase) -> bytes:

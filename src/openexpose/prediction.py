@@ -24,7 +24,8 @@ from openexpose.nets.params import BodyParams
 PartName = Literal["right_hand", "left_hand", "head"]
 PART_NAMES: tuple[PartName, ...] = get_args(PartName)
 """The parts that are looked at again, in the order of `WholeEstimate.used_parts`."""
-Convention = Literal["opencv", "opengl", "pytorch3d", "blender"]
+CONVENTIONS = ("opencv", "opengl", "pytorch3d", "blender")
+"""What `Prediction.camera_matrices` can speak."""
 FocalFrom = Literal["exif", "given", "default"]
 POSE_BLOCKS = ("global_orient", "body_pose", "jaw_pose", "left_hand_pose", "right_hand_pose")
 """Names of the rotations in `BodyParams`, in joint order; the eyes look straight ahead."""
@@ -133,7 +134,7 @@ class Prediction:
         """One keypoint by name, photo pixels. Raises ConfigError if there is none of that name."""
         return self.keypoints_px[_row(self.keypoint_names, name, "keypoint")]
 
-    def camera_matrices(self, convention: Convention = "opencv") -> dict[str, Any]:
+    def camera_matrices(self, convention: str = "opencv") -> dict[str, Any]:
         """The photo's camera as other programs take it. The points keep our frame (x right, y down, z away).
 
         "opencv": K, T_camera_world, width_px, height_px. "opengl": projection, view (clip planes around the person).
@@ -153,7 +154,7 @@ class Prediction:
             return camera.to_pytorch3d()
         if convention == "blender":
             return camera.to_blender()
-        raise ConfigError(f"camera convention {convention!r} is not known: {', '.join(get_args(Convention))}")
+        raise ConfigError(f"camera convention {convention!r} is not known: {', '.join(CONVENTIONS)}")
 
     def weak_keypoints_px(self) -> Float[np.ndarray, "K 2"]:
         """Where the network's own weak camera sees the keypoints, photo pixels: what the translation was fitted to."""

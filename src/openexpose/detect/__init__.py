@@ -5,7 +5,7 @@ one person; `given.py` reads boxes and keypoints from files. A detector is anyth
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -34,6 +34,7 @@ class Detection:
             )
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds people. May be called from several threads at once."""
 
