@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openexpose.data.splits import body_packs, body_split, face_packs, face_split, person_of
+from openexpose.data.splits import body_packs, body_split, face_packs, face_split, lspet_validation, person_of
 from openexpose.errors import DataError
 
 DATA = Path(os.environ.get("OPENEXPOSE_PACKS", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -49,3 +49,5 @@ def test_the_packs_split_as_published():
     assert (len(train), len(validation)) == (1530, 200) and not set(train.rows) & set(validation.rows)
     train, validation = body_packs(DATA / "lspet_train.npz")
     assert (len(train), len(validation)) == (4500, 500)
+    numbers = np.load(DATA / "lspet_train.npz")["index"]
+    assert sorted(numbers[-500:]) == lspet_validation().tolist()

@@ -1,0 +1,189 @@
+"""Real sports photos with 14 joints (LSP and LSPET): are the limbs where people marked them? PCK@0.2 of the torso."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from openexpose import images
+from openexpose.body import BodyModel
+from openexpose.data.pack import BOX_SCALE, PhotoPack
+from openexpose.data.splits import body_packs, lspet_validation
+from openexpose.errors import DataError
+from openexpose.evaluate.networks import BodyAnswer, Networks, bodies, boxed_px, mean_body, pose_of
+from openexpose.evaluate.score import Outcome, Score
+from openexpose.evaluate.variants import MEAN, OWN, named
+from openexpose.geometry.crop import Crop
+from openexpose.metrics import segment_px
+from openexpose.skeleton import Skeleton
+
+AT = 0.2
+"""A joint is right within this share of the torso's length."""
+TORSOS = (("right_shoulder", "left_hip_extra"), ("left_shoulder", "right_hip_extra"))
+"""Ends of the torso's diagonal; the second where an end of the first is not annotated."""
+JOINTS = Skeleton.read("lspet")
+FIGURE = "PCK@0.2"
+_TEST_HALF = 1000
+"""LSP's own split: the first thousand photos are for training, the second for tests."""
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """Photos with one marked person each."""
+
+    names: tuple[str, ...]
+    source: str
+    """Which rows of which data these are, for the report."""
+    points_px: Float[np.ndarray, "N 14 2"]
+    """LSP order, photo pixels; not-a-number where nobody marked the joint."""
+    photo: Callable[[int], UInt8[np.ndarray, "_ _ 3"]]
+    """Row -> pixels."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def torso_px(self) -> Float[np.ndarray, " N"]:
+        """Length of each person's torso, not-a-number where neither diagonal is marked."""
+        points = torch.from_numpy(self.points_px)
+        first, second = (segment_px(points, JOINTS.index(a), JOINTS.index(b)).numpy() for a, b in TORSOS)
+        return np.where(np.isnan(first), second, first)
+
+    def some(self, rows: Sequence[int]) -> "People":
+        """These rows only."""
+        kept = list(rows)
+        photo = self.photo
+        return People(tuple(self.names[i] for i in kept), self.source, self.points_px[kept], lambda i: photo(kept[i]))
+
+    def crops(self, crop_px: int, *, scale: float = BOX_SCALE) -> list[Crop]:
+        """The square around each person's marked joints, `scale` times their box's longer side."""
+        low, high = np.nanmin(self.points_px, 1), np.nanmax(self.points_px, 1)
+        boxes = np.concatenate([low, high], 1).tolist()
+        return [Crop.around(box, scale=scale, size_px=crop_px) for box in boxes]
+
+
+def read(path: Path) -> People:
+    """People to validate on: the last 500 rows of the pack, or a folder `images/` + `joints.mat` as distributed.
+
+    Of LSP its test half (the second thousand), of LSPET the photos that the pack's last rows come from.
+    People without a marked torso are left out, and `source` says how many.
+    Raises AssetError or DataError for anything else.
+    """
+    people = _of_folder(path) if path.is_dir() else _of_pack(body_packs(path)[1])
+    rows = np.flatnonzero(people.torso_px > 0).tolist()
+    if not rows:
+        raise DataError(f"{path}: nobody in it has a marked shoulder and the opposite hip; PCK needs a torso")
+    left = len(people) - len(rows)
+    kept = people.some(rows)
+    said = people.source + (f"; {left} people without a marked torso are left out" if left else "")
+    return People(kept.names, said, kept.points_px, kept.photo)
+
+
+def _of_pack(pack: PhotoPack) -> People:
+    records = [pack.row(i) for i in range(len(pack))]
+    marked = [r.keypoints2d.as_skeleton(JOINTS).xyc for r in records if r.keypoints2d is not None]
+    points = np.stack([np.where(m[:, 2:] > 0, m[:, :2], np.nan) for m in marked])
+    names, source = tuple(r.photo for r in records), f"the last {len(pack)} rows of {pack.path.name}"
+    return People(names, source, points, lambda i: images.read_rgb(pack.photo(i), name=names[i]))
+
+
+def _of_folder(folder: Path) -> People:
+    """LSP (3, 14, N; third row: hidden) or LSPET (14, 3, N; third column: annotated) as distributed."""
+    file = folder / "joints.mat"
+    joints = _read_joints(file)
+    photos = images.list_photos(folder / "images")
+    if len(photos) != joints.shape[2]:
+        raise DataError(f"{folder / 'images'} holds {len(photos)} photos, {file} marks {joints.shape[2]} people")
+    if joints.shape[:2] == (3, 14):
+        points = joints[:2].transpose(2, 1, 0)
+        rows = np.arange(max(0, len(photos) - _TEST_HALF), len(photos))
+        source = f"the last {len(rows)} photos of LSP, its test half"
+    elif joints.shape[:2] == (14, 3):
+        flat = joints.transpose(2, 0, 1)
+        points = np.where(flat[..., 2:] > 0, flat[..., :2], np.nan)
+        rows = lspet_validation()
+        rows = rows[rows < len(photos)]
+        source = f"{len(rows)} photos of LSPET: those of the pack's last rows"
+    else:
+        raise DataError(f"{file}: joints {joints.shape} are neither LSP's (3, 14, N) nor LSPET's (14, 3, N)")
+    chosen = [photos[i] for i in rows]
+    points = np.ascontiguousarray(points[rows], np.float64) - 1.0  # MATLAB counts pixels from 1
+    return People(tuple(p.name for p in chosen), source, points, lambda i: images.read_rgb(chosen[i]))
+
+
+def _read_joints(file: Path) -> np.ndarray:
+    from scipy.io import loadmat  # slow to import, and only this format needs it
+    from scipy.io.matlab import MatReadError
+
+    try:
+        joints = loadmat(file, variable_names=["joints"]).get("joints")
+    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as e:
+        raise DataError(f"{file} cannot be read as MATLAB 5 file ({e}); unpack the data set again") from e
+    if not isinstance(joints, np.ndarray) or joints.ndim != 3 or joints.dtype.kind not in "fiu":
+        raise DataError(f"{file} has no three-dimensional array 'joints'; is it LSP or LSPET as distributed?")
+    return joints.astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The outcome, and the answers to draw from."""
+
+    outcome: Outcome
+    answers: tuple[BodyAnswer, ...]
+
+
+def pck_outcome(people: People, places_px: dict[str, Float[Tensor, "N 14 2"]], *, said: Sequence[str] = ()) -> Outcome:
+    """PCK@0.2 torso of one or more variants, in per cent, with bars by joint; the variant "" is the answer.
+
+    The figure is the share of all marked joints of all people that are right (inclusive); each person has their own.
+    places_px: variant -> predicted joints, LSP order, photo pixels. Raises DataError (shape, not finite).
+    """
+    true, torso = torch.from_numpy(people.points_px), torch.from_numpy(people.torso_px)
+    marked = ~torch.isnan(true).any(-1)
+    at = torch.where(marked[..., None], true, 0.0)
+    scores, parts = [], {}
+    for variant, pred in places_px.items():
+        if pred.shape != at.shape or not bool(torch.isfinite(pred).all()):
+            raise DataError(f"{variant or 'answer'}: places {tuple(pred.shape)} must be finite and {tuple(at.shape)}")
+        right = 100.0 * ((pred.double() - at).norm(dim=-1) <= AT * torso[:, None]).double()
+        each = [r[m].numpy() for r, m in zip(right, marked, strict=True)]
+        scores.append(Score.pooled(named(FIGURE, variant), each, "mean", unit="%"))
+        by_joint = (right * marked).sum(0) / marked.sum(0).clamp(min=1)
+        parts[f"{named(FIGURE, variant)} by joint [%]"] = dict(zip(JOINTS.names, by_joint.tolist(), strict=True))
+    return Outcome("lsp", "openexpose", tuple(scores), (people.source, *said), parts)
+
+
+def score(nets: Networks, people: People, *, scale: float = BOX_SCALE, done: Callable[[int], object] = int) -> Scored:
+    """The model on marked people. Joints are those that the body model regresses from its vertices (14 of LSP).
+
+    done: told after each batch how many are done. Raises WeightsError without a body network.
+    """
+    model = nets.models["body"]
+    answers: list[BodyAnswer] = []
+    places: dict[str, list[Tensor]] = {"": [], OWN: []}
+    for answer in bodies(nets, people.photo, people.crops(nets.need("body").crop_px, scale=scale)):
+        with torch.inference_mode():
+            for variant, params in (("", answer.params), (OWN, answer.own)):
+                places[variant].append(answer.photo_px(pose_of(model, params).regressed_m("j14")))
+        answers.append(answer)
+        done(answer.rows[-1] + 1)
+    found = {v: torch.cat(p) for v, p in places.items()}
+    if nets.whole is None:
+        del found[OWN]
+    found[MEAN] = mean_places_px(model, people)
+    said = (
+        "a joint is right within 0.2 of the torso: right shoulder to left hip, or left to right where one is unmarked",
+        f"box: the marked joints', crop side {scale:g} times its longer side",
+        f"{MEAN}: FreeBody's mean pose facing the camera, its joints' box on the marked joints' box",
+    )
+    return Scored(pck_outcome(people, found, said=said), tuple(answers))
+
+
+def mean_places_px(model: BodyModel, people: People) -> Float[Tensor, "N 14 2"]:
+    """Joints of the mean pose in each person's box."""
+    joints = pose_of(model, mean_body(model, len(people))).regressed_m("j14")
+    return boxed_px(joints, torch.from_numpy(people.points_px))

@@ -1,0 +1,212 @@
+"""Runs networks over many people: weights in, merged answers out. The inference path, in batches."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from openexpose.body import BodyModel, Posed
+from openexpose.body.load import load_model
+from openexpose.errors import WeightsError
+from openexpose.geometry.camera import weak_project
+from openexpose.geometry.crop import Crop
+from openexpose.geometry.rotations import axis_angle_to_matrix
+from openexpose.nets.attention import Squares
+from openexpose.nets.config import NetConfig
+from openexpose.nets.expose import ExPose
+from openexpose.nets.inputs import look_at
+from openexpose.nets.params import BodyParams, HandParams, HeadParams, Part
+from openexpose.nets.regressor import PartRegressor
+from openexpose.prediction import weak_to_photo_px
+from openexpose.weights.models import load_expose, load_part
+from openexpose.weights.native import load_checkpointed
+
+FREE_MODELS: Mapping[Part, str] = {"body": "free", "hand": "free-hand", "head": "free-head"}
+SIDES = ("left", "right")
+FACING = (1.0, -1.0, -1.0)
+"""Diagonal of the turn that lets a y-up model that looks along +z look into a camera whose y points down."""
+Params = TypeVar("Params", BodyParams, HandParams, HeadParams)
+PartParams = TypeVar("PartParams", HandParams, HeadParams)
+PhotoOf = Callable[[int], UInt8[np.ndarray, "_ _ 3"]]
+"""Row -> its photo, RGB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """What a weight file holds, with the free body models that its numbers drive."""
+
+    config: NetConfig
+    whole: ExPose | None
+    """None if the file holds one part alone."""
+    parts: Mapping[Part, PartRegressor[Any]]
+    models: Mapping[Part, BodyModel]
+
+    @classmethod
+    def load(cls, path: Path) -> "Networks":
+        """In evaluation mode, on the CPU. Raises WeightsError (file), ConfigError (not for the free body models)."""
+        config, _ = load_checkpointed(path)
+        models = {
+            part: load_model(
+                FREE_MODELS[part],
+                num_betas=config.part(part).num_betas,
+                num_expression=config.part(part).num_expression,
+            )
+            for part in config.parts
+        }
+        if len(config.parts) < 3:
+            return cls(config, None, {part: load_part(path, part) for part in config.parts}, models)
+        whole = load_expose(path, body_model=models["body"])
+        return cls(config, whole, {"body": whole.body, "hand": whole.hand, "head": whole.head}, models)
+
+    def need(self, part: Part) -> PartRegressor[Any]:
+        """One network. Raises WeightsError if the file has none for that part."""
+        if part not in self.parts:
+            raise WeightsError(f"these weights hold the {', '.join(self.parts)} network; this needs the {part}'s")
+        return self.parts[part]
+
+
+@dataclass(frozen=True, eq=False)
+class BodyAnswer:
+    """What the whole model says about some people; B rows."""
+
+    rows: Sequence[int]
+    params: BodyParams
+    """With hands and head looked at again; the body network's own if there are no part networks."""
+    own: BodyParams
+    """The body network's own."""
+    camera: Float[Tensor, "B 3"]
+    crops: Sequence[Crop]
+
+    def photo_px(self, points_m: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K 2"]:
+        """Where the weak camera sees points of the body (camera axes, about its own origin), in photo pixels."""
+        points, cameras = points_m.double().numpy(), self.camera.double().numpy()
+        seen = [weak_to_photo_px(p, c, crop) for p, c, crop in zip(points, cameras, self.crops, strict=True)]
+        return torch.from_numpy(np.stack(seen))
+
+
+@dataclass(frozen=True, eq=False)
+class PartAnswer(Generic[PartParams]):
+    """What a hand or head network alone says about some people; B rows."""
+
+    rows: Sequence[int]
+    params: PartParams
+    camera: Float[Tensor, "B 3"]
+    squares: Squares
+
+    def photo_px(self, points_m: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K 2"]:
+        """Where the weak camera sees points of the part, in photo pixels: the square's edges are -1 and 1."""
+        u = weak_project(points_m, self.camera).double()
+        return self.squares.centre_px.double()[:, None] + 0.5 * self.squares.side_px.double()[:, None, None] * u
+
+
+def bodies(nets: Networks, photo_of: PhotoOf, crops: Sequence[Crop], *, batch: int = 16) -> Iterator[BodyAnswer]:
+    """The model on every person: row i is in `photo_of(i)`, and `crops[i]` is where the body network looks.
+
+    Raises DataError for a crop beside its photo, WeightsError without a body network.
+    """
+    network = nets.need("body")
+    for rows in _batches(len(crops), batch):
+        here = [crops[i] for i in rows]
+        look = look_at([photo_of(i) for i in rows], here)
+        with torch.inference_mode():
+            if nets.whole is not None:
+                whole = nets.whole(look)
+                yield BodyAnswer(rows, whole.params, whole.body.params, whole.camera, here)
+            else:
+                own = network(look.crops)
+                yield BodyAnswer(rows, own.params, own.params, own.camera, here)
+
+
+def parts(
+    nets: Networks, part: Literal["hand", "head"], photo_of: PhotoOf, squares: Squares, *, batch: int = 32
+) -> Iterator[PartAnswer[Any]]:
+    """One part network alone on every person, cut out as attention cuts; it starts from its own mean.
+
+    squares: row i is looked at in `photo_of(i)`. Raises WeightsError without that network.
+    """
+    network = nets.need(part)
+    for rows in _batches(len(squares.side_px), batch):
+        here = Squares(squares.centre_px[list(rows)], squares.side_px[list(rows)])
+        photos = [torch.from_numpy(photo_of(i)) for i in rows]
+        with torch.inference_mode():
+            estimate = network(here.cut(photos, network.crop_px))
+            yield PartAnswer(rows, estimate.params, estimate.camera, here)
+
+
+def square_of_points(points_px: Float[np.ndarray, "N K 2"], scale: float) -> Squares:
+    """Squares whose side is `scale` times the longer side of the points' tight box, same middle: what attention
+    would give if the body network saw the points exactly. Not-a-number points are left out.
+    """
+    low, high = np.nanmin(points_px, 1), np.nanmax(points_px, 1)
+    centre, side = (low + high) / 2, (high - low).max(-1) * scale
+    return Squares(torch.from_numpy(centre).float(), torch.from_numpy(side).float())
+
+
+def joined(pieces: Sequence[Params]) -> Params:
+    """Params of several batches one after another. Raises ValueError for none."""
+    if not pieces:
+        raise ValueError("no params to join")
+    kind = type(pieces[0])
+    return kind(**{f.name: torch.cat([getattr(p, f.name) for p in pieces]) for f in fields(kind)})
+
+
+def pose_of(model: BodyModel, params: BodyParams | HandParams | HeadParams) -> Posed:
+    """The body model in these params, about its own origin."""
+    expression = None if isinstance(params, HandParams) else params.expression
+    return model.shape(params.betas, expression).pose(params.R_parent_child())
+
+
+def mean_body(model: BodyModel, count: int) -> BodyParams:
+    """The mean pose and shape of a body model, upright and facing the camera, `count` times."""
+    R = axis_angle_to_matrix(model.means["body_pose"])
+    hands = {f"{s}_hand_pose": axis_angle_to_matrix(model.means[f"{s}_hand_mean"].view(15, 3)) for s in SIDES}
+    one = torch.eye(3)
+    return BodyParams(
+        global_orient=torch.diag(torch.tensor(FACING)).expand(count, 3, 3),
+        body_pose=R.expand(count, *R.shape),
+        left_hand_pose=hands["left_hand_pose"].expand(count, 15, 3, 3),
+        right_hand_pose=hands["right_hand_pose"].expand(count, 15, 3, 3),
+        jaw_pose=one.expand(count, 3, 3),
+        betas=model.means["betas"].expand(count, -1),
+        expression=torch.zeros(count, model.num_expression),
+    )
+
+
+def mean_part(model: BodyModel, part: Literal["hand", "head"], body: BodyModel | None, count: int) -> Any:
+    """The mean hand, or a neutral head that looks into the camera, `count` times.
+
+    body: whose mean right hand is taken; without one the hand is flat.
+    """
+    one, facing = torch.eye(3), torch.diag(torch.tensor(FACING))
+    betas = torch.zeros(count, model.num_betas)
+    if part == "head":
+        expression = torch.zeros(count, model.num_expression)
+        return HeadParams(facing.expand(count, 3, 3), one.expand(count, 3, 3), betas, expression)
+    flat = torch.zeros(15, 3) if body is None else body.means["right_hand_mean"].view(15, 3)
+    fingers = axis_angle_to_matrix(flat).expand(count, 15, 3, 3)
+    return HandParams(one.expand(count, 3, 3), fingers, betas)
+
+
+def boxed_px(points_m: Float[Tensor, "B K 3"], true_px: Float[Tensor, "B K 2"]) -> Float[Tensor, "B K 2"]:
+    """Points seen along z, scaled and moved so that their tight box has the middle and longer side of the true one's.
+
+    "The mean pose in the right box." Points whose true place is not a number are left out of both boxes.
+    """
+    seen, true = points_m[..., :2].double(), true_px.double()
+    known = ~torch.isnan(true)
+
+    def tight(points: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.where(known, points, torch.inf).amin(1), torch.where(known, points, -torch.inf).amax(1)
+
+    (low, high), (low_px, high_px) = tight(seen), tight(true)
+    scale = (high_px - low_px).amax(-1) / (high - low).amax(-1)
+    return (seen - ((low + high) / 2)[:, None]) * scale[:, None, None] + ((low_px + high_px) / 2)[:, None]
+
+
+def _batches(count: int, batch: int) -> list[range]:
+    return [range(i, min(i + batch, count)) for i in range(0, count, batch)]
