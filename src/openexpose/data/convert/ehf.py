@@ -1,0 +1,91 @@
+"""EHF: 100 photos of one person with SMPL-X meshes of the scanner, and OpenPose keypoints (spec 6.2).
+
+The meshes lie in the scanner's frame; `vertices` are turned into the camera's axes, but not moved to the camera, as in
+the reference. `cam_param` (K, R, T) does the rest: x_px ~ K (R vertex + T). The camera is that of `EHF_camera.txt`.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+
+from openexpose.data.convert.common import (
+    Job,
+    Options,
+    Problem,
+    keypoint_box,
+    need_folder,
+    need_keys,
+    photo_problem,
+)
+from openexpose.data.convert.foreign import numbers, read_json
+from openexpose.data.convert.meshes import read_ply_vertices
+from openexpose.data.record import Keypoints, Record
+from openexpose.errors import DataError
+from openexpose.skeleton import Skeleton
+
+R_CAMERA_SCAN = Rotation.from_rotvec([-2.9874789618512025, 0.011724572107320893, -0.05704686818955933]).as_matrix()
+T_CAMERA_SCAN_M = np.array([-0.03609917, 0.43416458, 2.37101226])
+K = np.array([[1498.22426237, 0, 790.263706], [0, 1498.22426237, 578.90334], [0, 0, 1]])
+SIZE_PX = (1600, 1200)
+SUFFIX = "_img.jpg"
+PARTS = (("pose", 25), ("hand_left", 21), ("hand_right", 21), ("face", 70))
+"""Blocks of an OpenPose file in the order of openpose_137, and their numbers of points."""
+
+
+def jobs(output: str, options: Options) -> Sequence[Job]:
+    """One piece for each photo, `01_img.jpg` to `100_img.jpg`; with quirks in the order the file system lists them."""
+    folder = need_folder(options.root, "01_img.jpg, 01_2Djnt.json, 01_align.ply and so on")
+    names = [n for n in os.listdir(folder) if n.endswith(SUFFIX)]  # noqa: PTH208 - its order is the quirk
+    if not names:
+        raise DataError(f"{folder} has no photo *{SUFFIX}; unpack EHF.zip there")
+    if not options.reference_quirks:
+        names.sort(key=lambda n: (len(n), n))
+    stems = [n.removesuffix(SUFFIX) for n in names]
+    return [Job(s, tuple(folder / f"{s}{e}" for e in (SUFFIX, "_2Djnt.json", "_align.ply")), (s,)) for s in stems]
+
+
+def load(output: str, options: Options) -> None:
+    """Nothing is shared."""
+
+
+def rows(job: Job, loaded: None, options: Options) -> Iterator[Record | Problem]:
+    """Yield the one row of a photo."""
+    photo, keypoints, mesh = job.sources
+    problem = photo_problem(photo, size_px=SIZE_PX) if options.photos else None
+    if problem is not None:
+        yield problem
+        return
+    xyc = _detected(keypoints)
+    box = keypoint_box(xyc, every=options.reference_quirks)
+    if box is None:
+        yield Problem(str(keypoints), "no two keypoints were found; row left out")
+        return
+    if options.reference_quirks:
+        xyc[:, 2] = 1
+    convention = "openpose_137_mmhuman3d" if options.reference_quirks else "openpose_137"
+    camera = {"K": K, "R": np.eye(3), "T": T_CAMERA_SCAN_M}
+    yield Record(
+        photo=photo.name,
+        box_xywh_px=box,
+        keypoints2d=Keypoints(Skeleton.read(convention), xyc),
+        extras={"vertices": read_ply_vertices(mesh) @ R_CAMERA_SCAN.T}
+        | ({} if options.reference_quirks else {"cam_param": camera}),
+    )
+
+
+def _detected(path: Path) -> Float[np.ndarray, "137 3"]:
+    """OpenPose's points of the one person, as they stand in the file; hands or face that are not there are zero."""
+    content = read_json(path)
+    need_keys(content if isinstance(content, dict) else {}, ("people",), path)
+    people = content["people"]
+    if not isinstance(people, list) or len(people) != 1 or not isinstance(people[0], dict):
+        raise DataError(f"{path} should hold one person of OpenPose")
+    parts = []
+    for part, count in PARTS:
+        flat = people[0].get(f"{part}_keypoints_2d", people[0].get(f"{part}_keypoints")) or [0] * (3 * count)
+        parts.append(numbers(flat, (3 * count,), f"{path}: {part}").reshape(count, 3))
+    return np.concatenate(parts)

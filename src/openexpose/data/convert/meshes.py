@@ -1,0 +1,71 @@
+"""Vertices of scans and registrations: PLY files nobody vouches for."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from openexpose.readers.limits import UnreadableError, blame, read_bytes
+
+MAX_BYTES = 1 << 30
+_TYPES = {
+    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
+    "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4",
+    "double": "f8", "float64": "f8",
+}  # fmt: skip
+_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
+
+
+def read_ply_vertices(path: Path) -> Float[np.ndarray, "V 3"]:
+    """Return the positions in a PLY file, ASCII or binary, in its own unit and order, as float64.
+
+    Only the element `vertex` is read, and it must come first (it always does). Raises AssetError for a missing,
+    truncated or foreign file.
+    """
+    raw = read_bytes(Path(path), MAX_BYTES)
+    try:
+        return _vertices(raw)
+    except (UnreadableError, ValueError, OverflowError) as e:
+        raise blame(path, e) from e
+
+
+def _vertices(raw: bytes) -> Float[np.ndarray, "V 3"]:
+    start = raw.find(b"end_header")
+    if not raw.startswith(b"ply") or start < 0:
+        raise UnreadableError("it is no PLY file")
+    body = raw.find(b"\n", start) + 1
+    form, count, fields = _header(raw[:start].decode("ascii", "replace"))
+    if form == "ascii":
+        rows = raw[body:].split(b"\n", count)[:count]
+        values = np.array([row.split()[: len(fields)] for row in rows], np.float64)
+        if values.shape != (count, len(fields)):
+            raise UnreadableError(f"it claims {count:,} vertices and holds {len(values):,}")
+        return values[:, [list(fields).index(k) for k in "xyz"]]
+    if form not in _ORDERS:
+        raise UnreadableError(f"its format {form!r} is not known")
+    dtype = np.dtype([(k, _ORDERS[form] + t) for k, t in fields.items()])
+    if len(raw) - body < count * dtype.itemsize:
+        held = (len(raw) - body) // dtype.itemsize
+        raise UnreadableError(f"it claims {count:,} vertices and holds {held:,}; it is truncated")
+    values = np.frombuffer(raw, dtype, count, body)
+    return np.stack([values[k].astype(np.float64) for k in "xyz"], 1)
+
+
+def _header(text: str) -> tuple[str, int, dict[str, str]]:
+    """Format, number of vertices, and type of each of a vertex's properties in order."""
+    form, count, fields = "", -1, {}
+    for words in (line.split() for line in text.splitlines()):
+        match words:
+            case ["format", name, _]:
+                form = name
+            case ["element", "vertex", number] if count < 0:
+                count = int(number)
+            case ["element", *_]:
+                if count < 0:
+                    raise UnreadableError("its vertices do not come first")
+                break
+            case ["property", kind, name]:
+                fields[name] = _TYPES.get(kind, "")
+    if count < 0 or not {"x", "y", "z"} <= set(fields) or "" in fields.values():
+        raise UnreadableError(f"a vertex has the properties {sorted(fields)}, none or not all of them known")
+    return form, count, fields
