@@ -49,10 +49,10 @@ class TargetLayout:
         return out | {"betas": (self.betas,)} | ({"expression": (self.expression,)} if self.expression else {})
 
 
-def body_layout(betas: int = 10, expression: int = 10) -> TargetLayout:
-    """Return the targets of a whole body: SMPL-X keypoints and all its rotations."""
+def body_layout(betas: int = 10, expression: int = 10, *, lsp: bool = False) -> TargetLayout:
+    """Return the targets of a whole body: SMPL-X keypoints (with `lsp` also LSP's hips, neck and head top), rotations."""
     joints = {"global_orient": 0, "body_pose": 21, "jaw_pose": 0, "left_hand_pose": 15, "right_hand_pose": 15}
-    return TargetLayout(Skeleton.read("smplx"), joints, betas, expression)
+    return TargetLayout(Skeleton.read("smplx_lsp" if lsp else "smplx"), joints, betas, expression)
 
 
 def head_layout(betas: int = 100, expression: int = 50) -> TargetLayout:

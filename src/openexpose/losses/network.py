@@ -11,7 +11,8 @@ from openexpose.errors import ConfigError, DataError
 from openexpose.losses import terms
 from openexpose.losses.terms import Term
 from openexpose.nets.params import BodyParams, HandParams, HeadParams
-from openexpose.skeleton import Part, part_of
+from openexpose.nets.points import Points
+from openexpose.skeleton import Part, Skeleton, part_of
 
 Name = Literal[
     "keypoints2d",
@@ -26,6 +27,9 @@ Name = Literal[
     "betas_prior",
     "hand_crops",
     "head_crop",
+    "lsp2d",
+    "heatmaps",
+    "points2d",
 ]
 TRUSTED_PARTS: dict[str, Part] = {
     "jaw_pose": "head",
@@ -58,14 +62,23 @@ Params = BodyParams | HandParams | HeadParams
 class NetworkLoss(nn.Module):
     """Computes the wanted terms. Holds no weights of its own; its buffers never enter a checkpoint."""
 
-    def __init__(self, keypoint_names: Sequence[str], wanted: Sequence[Name], *, crop_px: int) -> None:
+    def __init__(
+        self, keypoint_names: Sequence[str], wanted: Sequence[Name], *, crop_px: int, points: Sequence[str] = ()
+    ) -> None:
         """keypoint_names: of the body model whose points are compared.  wanted: terms to compute.
 
-        crop_px: side of the crop that 2D targets are measured in.
-        Raises ConfigError if a wanted term needs keypoints that the body model has not.
+        crop_px: side of the crop that 2D targets are measured in.   points: the network's own heatmaps, by name.
+        Raises ConfigError if a wanted term needs keypoints that the body model, or heatmaps that the network, has not.
         """
         super().__init__()
         self.wanted, self.crop_px = tuple(wanted), crop_px
+        lsp = Skeleton.read("lspet").names if "lsp2d" in wanted else ()
+        absent = [n for n in (*lsp, *points) if n not in keypoint_names]
+        if absent or (not points and {"heatmaps", "points2d"} & set(wanted)):
+            raise ConfigError(f"a loss of {', '.join(wanted)} needs points that are not there: {absent or 'heatmaps'}")
+        for name, chosen in (("lsp_rows", lsp), ("point_rows", points)):
+            rows = torch.tensor([keypoint_names.index(n) for n in chosen], dtype=torch.int64)
+            self.register_buffer(name, rows, persistent=False)
         owner = [part_of(name) for name in keypoint_names]
         names = list(keypoint_names)
         self.hips = (names.index("left_hip"), names.index("right_hip")) if "left_hip" in names else None
@@ -90,6 +103,7 @@ class NetworkLoss(nn.Module):
         points_u: Float[Tensor, "B K 2"],
         targets: Mapping[str, Target],
         parts: Mapping[Part, PartCrop] | None = None,
+        seen: Points | None = None,
     ) -> dict[str, Term]:
         """Every wanted term by name.
 
@@ -97,6 +111,7 @@ class NetworkLoss(nn.Module):
         targets: by name: keypoints2d (B, K, 3) crop pixels and confidence, keypoints3d (B, K, 4) metres and confidence,
         rotations (B, J, 3, 3) or (B, 3, 3), betas, expression.
         parts: where hands and head were cropped, for `hand_crops` and `head_crop`.
+        seen: what the network's heatmaps say, for `heatmaps` and `points2d`.
         Raises DataError if a target or a part crop is missing.
         """
         out: dict[str, Term] = {}
@@ -105,6 +120,8 @@ class NetworkLoss(nn.Module):
                 out[name] = terms.betas_prior(params.betas.float())
             elif name in ("hand_crops", "head_crop"):
                 out[name] = self._in_part_crops(name, points_u.float(), _known(targets, "keypoints2d"), parts or {})
+            elif name in ("lsp2d", "heatmaps", "points2d"):
+                out[name] = self._of_some(name, points_u.float(), _known(targets, "keypoints2d"), seen)
             else:
                 target = _known(targets, name)
                 out[name] = self._term(name, params, points_m.float(), points_u.float(), target, targets)
@@ -135,6 +152,18 @@ class NetworkLoss(nn.Module):
         if trust is None:
             return terms.rotations(R, true, weight)
         return terms.trusted_rotations(R, true, (weight * trust)[:, None].expand(R.shape[:2]))
+
+    def _of_some(self, name: str, points_u: Tensor, target: Target, seen: Points | None) -> Term:
+        """Losses on a few of the keypoints: LSP's, or those that the network draws heatmaps of."""
+        rows: Tensor = getattr(self, "lsp_rows" if name == "lsp2d" else "point_rows")
+        value = target.value[:, rows]
+        if name == "lsp2d":
+            return terms.keypoints2d(points_u[:, rows], value, target.weight, crop_px=self.crop_px)
+        if seen is None:
+            raise DataError(f"the loss {name} needs a network with heatmaps")
+        if name == "heatmaps":
+            return terms.heatmaps(seen.logits, value, target.weight, crop_px=self.crop_px)
+        return terms.visible_points(seen.at_u, value, target.weight, crop_px=self.crop_px)
 
     def _trust(self, part: Part, targets: Mapping[str, Target]) -> Tensor:
         return terms.mean_confidence(_known(targets, "keypoints2d").value, getattr(self, f"of_{part}"))

@@ -124,6 +124,41 @@ def expression(
     return Term(((weight * confidence)[:, None] * (estimate - target).square()).sum(), people(weight))
 
 
+def heatmaps(
+    logits: Float[Tensor, "B K h w"],
+    target_px: Float[Tensor, "B K 3"],
+    weight: Float[Tensor, " B"],
+    *,
+    crop_px: int,
+    sigma_cells: float = 1.0,
+) -> Term:
+    """Cross entropy of heatmaps with a Gaussian round the labelled place, nats, summed per labelled person.
+
+    Cells cover the crop evenly. Points outside the crop are left out: a heatmap cannot show them.
+    """
+    h, w = logits.shape[-2:]
+    size = logits.new_tensor([w, h])
+    at = (target_px[..., :2] + 0.5) / crop_px * size - 0.5
+    inside = ((at > -0.5) & (at < size - 0.5)).all(-1)
+    x, y = (torch.arange(n, device=logits.device, dtype=logits.dtype) for n in (w, h))
+    apart = (x - at[..., :1]).square()[..., None, :] + (y - at[..., 1:]).square()[..., :, None]  # (B, K, h, w)
+    wanted = (-apart.flatten(2) / (2 * sigma_cells**2)).softmax(-1)
+    entropy = -(wanted * logits.flatten(2).log_softmax(-1)).sum(-1)
+    return Term((weight[:, None] * target_px[..., 2] * inside * entropy).sum(), people(weight))
+
+
+def visible_points(
+    points_u: Float[Tensor, "B K 2"], target_px: Float[Tensor, "B K 3"], weight: Float[Tensor, " B"], *, crop_px: int
+) -> Term:
+    """L1 distance of the heatmaps' expected places in [-1, 1] units, summed per labelled person.
+
+    As `keypoints2d`, but points outside the crop are left out.
+    """
+    inside = ((target_px[..., :2] > -0.5) & (target_px[..., :2] < crop_px - 0.5)).all(-1)
+    trusted = torch.cat([target_px[..., :2], (target_px[..., 2] * inside)[..., None]], -1)
+    return keypoints2d(points_u, trusted, weight, crop_px=crop_px)
+
+
 def betas_prior(estimate: Float[Tensor, "B S"], *, margin: float = 3.0, norm: Literal["l1", "l2"] = "l2") -> Term:
     """Mean square (or size, "l1") of those shape coefficients that leave [-margin, margin]; needs no label.
 

@@ -8,11 +8,12 @@ from openexpose.body import BodyModel
 from openexpose.errors import ConfigError
 from openexpose.extras import load_timm
 from openexpose.nets.codec import Codec, body_codec, hand_codec, head_codec
-from openexpose.nets.config import NetConfig, PartConfig
+from openexpose.nets.config import LITE_BACKBONES, NetConfig, PartConfig
 from openexpose.nets.expose import ExPose
 from openexpose.nets.hrnet import HRNetExPose
 from openexpose.nets.means import Means, mean_vector
 from openexpose.nets.params import PARAMS, Part
+from openexpose.nets.points import PointBackbone
 from openexpose.nets.regressor import IterativeRegressor, PartRegressor
 
 FAMILY = {"body": "smplx", "hand": "mano", "head": "flame"}
@@ -35,7 +36,7 @@ def build_part(part: Part, config: PartConfig, *, means: Means) -> PartRegressor
 
     Raises ConfigError if timm does not know the backbone.
     """
-    backbone, num_features = build_backbone(config.backbone)
+    backbone, num_features = build_backbone(config.backbone, len(config.points))
     codec = build_codec(part, config)
     regressor = IterativeRegressor(
         num_features=num_features,
@@ -61,13 +62,18 @@ def build_codec(part: Part, config: PartConfig) -> Codec[Any]:
     return make(num_betas=config.num_betas, num_expression=config.num_expression, confidence=config.confidence)
 
 
-def build_backbone(name: str) -> tuple[nn.Module, int]:
+def build_backbone(name: str, num_points: int = 0) -> tuple[nn.Module, int]:
     """A picture-to-features network with random weights, and how many features it gives.
+
+    num_points: heatmaps that our own small backbones draw; the others draw none.
 
     Raises ConfigError if timm does not know the name.
     """
     if name == "hrnet_w48_expose":
         return HRNetExPose(), HRNetExPose.head_hidden_size
+    if name in LITE_BACKBONES:
+        small = PointBackbone(num_points=num_points, deep=name == "lite0_deep")
+        return small, small.num_features
     timm: Any = load_timm()
     if not timm.is_model(name):
         raise ConfigError(f"timm has no model {name!r}; `timm.list_models()` names them, ours is 'hrnet_w48_expose'")

@@ -13,6 +13,7 @@ from torch.nn import functional
 from openexpose.errors import ShapeError
 from openexpose.geometry.rotations import matrix_to_sixd, sixd_to_matrix
 from openexpose.nets.params import BodyParams, HandParams, HeadParams
+from openexpose.nets.points import Points
 
 P = TypeVar("P", bound=BodyParams | HandParams | HeadParams)
 
@@ -43,6 +44,8 @@ class Estimate(Generic[P]):
     """(s, tx, ty): a point X in metres is seen at s * (X_xy + t), within [-1, 1] over the square crop."""
     confidence: Float[Tensor, "*B"] | None
     """How far the network trusts itself, 0 to 1; None for networks without that output (ExPose's have none)."""
+    points: Points | None = None
+    """Where its heatmaps see the keypoints of its config; None for backbones without (ExPose's have none)."""
 
 
 class Codec(Generic[P]):

@@ -5,6 +5,11 @@ from typing import Literal
 
 from openexpose.errors import ConfigError
 from openexpose.nets.params import PARAMS, Part
+from openexpose.skeleton import Skeleton
+
+
+LITE_BACKBONES = ("lite0_deep", "lite0_shallow")
+"""Our backbones on EfficientNet-Lite0 (`points.py`): down to stride 32, and to stride 16."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,14 @@ class PartConfig:
     """Batch norms use stored statistics in training too, as the reference's; False from scratch."""
     confidence: bool = False
     """One more output: how far the network trusts itself. ExPose's networks have none."""
+    points: tuple[str, ...] = ()
+    """Keypoints that the backbone draws heatmaps of ("lite0" backbones, `points.py`); none for the reference's."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for sizes that make no network."""
+        object.__setattr__(self, "points", tuple(self.points))  # weight files store lists
+        if (self.backbone in LITE_BACKBONES) != bool(self.points):
+            raise ConfigError(f"{self.backbone}: heatmap points go with {' and '.join(LITE_BACKBONES)}, and only there")
         for name in ("crop_px", "num_betas", "width", "steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{self.backbone}: {name}={getattr(self, name)} must be at least 1")
@@ -121,22 +131,31 @@ def expose() -> NetConfig:
     )
 
 
-def lite(*, body: str = "resnet18", hand: str = "resnet10t", head: str = "resnet10t") -> NetConfig:
-    """Small backbones from timm, to be trained from scratch on FreeBody: own batch norm statistics, no dropout."""
-    base = expose()
+BODY_POINTS = (
+    *("right_ankle", "right_knee", "right_hip_extra", "left_hip_extra", "left_knee", "left_ankle"),
+    *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+    *("neck_extra", "headtop", "nose", "right_eye", "left_eye", "right_ear", "left_ear"),
+    *("right_bigtoe", "left_bigtoe", "right_heel", "left_heel", "right_middle_1", "left_middle_1"),
+)
+"""The 14 of LSP, the head, the feet's ends, and where the hands are."""
 
-    def small(part: PartConfig | None, backbone: str, width: int) -> PartConfig:
-        assert part is not None
-        return replace(
-            part, backbone=backbone, width=width, activation="relu", fixed_norm=False, dropout=0.0, confidence=False
-        )
 
-    return replace(
-        base,
-        name="lite",
-        body=small(base.body, body, 512),
-        hand=small(base.hand, hand, 256),
-        head=small(base.head, head, 256),
+def lite() -> NetConfig:
+    """The small networks that ship: EfficientNet-Lite0 trunks with heatmaps, for FreeBody.
+
+    Batch norms keep ImageNet's statistics, so a few small batches can train them. The second looks are tighter than
+    the reference's: more of the part in fewer pixels.
+    """
+    freihand, flame = Skeleton.read("freihand").names, Skeleton.read("ibug68").names
+    common = PartConfig("lite0_deep", 160, 0.9, upside_down=True, num_betas=10, num_expression=10, width=512,
+                        dropout=0.1, points=BODY_POINTS)  # fmt: skip
+    small = replace(common, backbone="lite0_shallow", crop_px=128, width=384)
+    return NetConfig(
+        "lite",
+        body=common,
+        hand=replace(small, upside_down=False, num_expression=0, points=freihand),
+        head=replace(small, camera_scale=8.0, num_betas=100, num_expression=50, points=flame),
+        zoom=ZoomConfig(hand_scale=2.2, head_scale=1.6),
     )
 
 

@@ -17,7 +17,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from openexpose.errors import ConfigError
 from openexpose.nets.expose import ExPose
+from openexpose.nets.fast_points import folded
 from openexpose.nets.hrnet import HRNetExPose
+from openexpose.nets.points import Points
 from openexpose.nets.regressor import PartRegressor, collapsed
 
 
@@ -206,12 +208,15 @@ class FastBackbone(nn.Module):
             with torch.no_grad():
                 self.network(examples.to(device, memory_format=torch.channels_last))
 
-    def forward(self, crops: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
-        """Float32 features of normalised RGB crops."""
+    def forward(self, crops: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"] | tuple[Float[Tensor, "B F"], Points]:
+        """Float32 features of normalised RGB crops, and points from backbones that draw heatmaps."""
         rows = len(crops)
         if not rows:  # oneDNN's fused operators refuse empty batches
             crops = crops.new_zeros(1, *crops.shape[1:])
-        features: Tensor = self.network(crops.to(self.dtype, memory_format=torch.channels_last))
+        seen = self.network(crops.to(self.dtype, memory_format=torch.channels_last))
+        if isinstance(seen, tuple):
+            return seen[0][:rows].float(), seen[1].first(rows)
+        features: Tensor = seen
         return features[:rows].float()
 
 
@@ -233,6 +238,7 @@ def fast_network(network: nn.Module, dtype: torch.dtype) -> nn.Module:
         "ResNet": FastResNet,
         "BasicBlock": _fast_block,
         "Bottleneck": _fast_block,
+        "PointBackbone": folded,
         "Sequential": lambda n, d: fast_sequence(_flat(n), d),
     }
     if name in known and _is_plain(network):

@@ -1,5 +1,6 @@
 """From a picture to an estimate: backbone, then a regressor that corrects its own guess a few times."""
 
+from dataclasses import replace
 from typing import Generic, Literal
 
 import torch
@@ -125,8 +126,10 @@ class PartRegressor(nn.Module, Generic[P]):
         """
         if len(crops) and crops.shape[-1] != self.crop_px:
             raise ShapeError(f"crops are {crops.shape[-1]} px wide, this network takes {self.crop_px}")
-        vector: Tensor = self.regressor(self.backbone(crops), start)
-        return self.codec.split(vector)
+        seen = self.backbone(crops)
+        features, points = seen if isinstance(seen, tuple) else (seen, None)
+        vector: Tensor = self.regressor(features, start)
+        return replace(self.codec.split(vector), points=points)
 
     def train(self, mode: bool = True) -> "PartRegressor[P]":
         """As usual, but fixed batch norms stay in evaluation mode (docs/parity.md, row 11)."""

@@ -17,7 +17,9 @@ from openexpose.synth.scene import framed_points
 
 Part = Literal["body", "hand", "head"]
 PARTS: tuple[Part, ...] = get_args(Part)
-_SKELETONS = {"body": "smplx", "hand": "freihand", "head": "flame"}
+_SKELETONS = {"body": "smplx_lsp", "hand": "freihand", "head": "flame"}
+LSP_EXTRA = (2, 3, 12, 13)
+"""Rows of a J14 regressor that are no joints of SMPL-X: LSP's hips, neck and head top."""
 _BLOCKS = {
     "global_orient": slice(0, 1), "body_pose": slice(1, 22), "jaw_pose": slice(22, 23), "leye_pose": slice(23, 24),
     "reye_pose": slice(24, 25), "left_hand_pose": slice(25, 40), "right_hand_pose": slice(40, 55),
@@ -29,10 +31,12 @@ _FAR_PX = 4.0
 
 @dataclass(frozen=True, eq=False)
 class PartShapes:
-    """FreeBody's betas in the betas of FreeHand and FreeHead: matrices to multiply from the left."""
+    """FreeBody's betas in the betas of FreeHand and FreeHead, and LSP's points: matrices to multiply from the left."""
 
     hand: Float[np.ndarray, "H 10"]
     head: Float[np.ndarray, "G 10"]
+    lsp_extra: Float[np.ndarray, "4 V"]
+    """LSP's hips, neck and head top from FreeBody's vertices."""
 
     @classmethod
     def fitted(cls) -> "PartShapes":
@@ -43,7 +47,7 @@ class PartShapes:
             own = load_arrays(part).shapedirs
             shared = body.shapedirs[body.regions[region]]
             out.append(_about_middle(own, _about_middle(shared, None)))
-        return cls(out[0], out[1])
+        return cls(out[0], out[1], np.asarray(body.regressors["j14"], np.float64)[list(LSP_EXTRA)])
 
 
 def _about_middle(dirs: NDArray[np.float64], target: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -60,9 +64,12 @@ def record_of(photos: Photos, row: int, photo: str, part: Part, shapes: PartShap
     are seen stands in the extra `visible`, in the order of SMPL-X's 144 points.
     """
     draw = photos.draws[row]
-    smplx = Skeleton.read("smplx")
-    px = photos.keypoints_px[row].cpu().numpy().astype(np.float64)
+    smplx = Skeleton.read("smplx_lsp")
     m = photos.keypoints_m[row].cpu().numpy().astype(np.float64)
+    extra = shapes.lsp_extra @ photos.vertices_m[row].cpu().numpy().astype(np.float64)
+    there = extra @ photos.K[row].cpu().numpy().astype(np.float64).T
+    px = np.concatenate([photos.keypoints_px[row].cpu().numpy(), there[:, :2] / np.maximum(there[:, 2:], 1e-6)])
+    m = np.concatenate([m, extra])
     side = photos.rgb.shape[1]
     known = (m[:, 2] > 0.05) & (np.abs(px - side / 2) < _FAR_PX * side).all(1)
     xyc = np.column_stack([px, np.ones(len(px))]) * known[:, None]
@@ -94,7 +101,7 @@ def _box(
     if part == "body":
         left, top, right, bottom = photos.box_px[row].cpu().numpy().astype(np.float64)
         return np.array([left, top, max(right - left, 2.0), max(bottom - top, 2.0)])
-    own = px[framed_points(part) & known]
+    own = px[:144][framed_points(part) & known[:144]]
     own = own if len(own) > 1 else np.array([[0.0, 0.0], [2.0, 2.0]])
     low, size = own.min(0), np.maximum(np.ptp(own, 0), 2.0)
     return np.concatenate([low - 0.1 * size, 1.2 * size])

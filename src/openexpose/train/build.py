@@ -10,11 +10,13 @@ from openexpose.assets import find
 from openexpose.body import BodyModel, load_model
 from openexpose.body.side_files import read_means, read_shape_mean
 from openexpose.errors import ConfigError
+from openexpose.extras import load_timm
 from openexpose.nets.build import build_codec, build_expose, build_part
 from openexpose.nets.config import PRESETS as NETWORKS
 from openexpose.nets.config import NetConfig, PartConfig
 from openexpose.nets.means import Means
 from openexpose.nets.params import PARAMS, Part
+from openexpose.nets.points import PointBackbone
 from openexpose.nets.regressor import PartRegressor
 from openexpose.train.batches import FirstOnly, Source
 from openexpose.train.config import TrainConfig
@@ -22,6 +24,7 @@ from openexpose.train.files import file_sources
 from openexpose.train.learner import Learner, PartLearner, WholeLearner
 from openexpose.train.toy import TOY_NET, StickPeople
 from openexpose.train.whole import LearningExPose
+from openexpose.weights.efficientnet_lite import load_efficientnet_lite
 from openexpose.weights.models import load_part
 from openexpose.weights.native import CodecTable, Header, Provenance, load_checkpointed, load_exactly
 from openexpose.weights.starts import START_FILES, load_start
@@ -64,7 +67,8 @@ def build_learner(config: TrainConfig) -> Learner:
         if config.freeze.parts:
             raise ConfigError(f"freeze.parts={config.freeze.parts}: with one network alone there is nothing to freeze")
         network = build_part(part, net.part(part), means=_means(config))
-        learner = PartLearner(part, network, net.part(part), _body_model(part, config, net.part(part)), wanted)
+        body = _body_model(part, config, net.part(part))
+        learner = PartLearner(part, network, net.part(part), body, wanted, disturb=config.disturb)
         regressors = {part: network}
     given = _fill(config, net, regressors)
     still_random = [part for part in config.freeze.parts if part not in given]
@@ -112,7 +116,9 @@ def _files(config: TrainConfig) -> tuple[Source, Source | None]:
 def _stick_people(config: TrainConfig, learner: Learner) -> tuple[Source, Source | None]:
     body = learner.network.body_model if isinstance(learner, WholeLearner) else learner.body_model
     size, crop_px = config.data.samples_per_epoch or 4096, learner.loss.crop_px
-    kind = {"hand": "hands", "head": "heads", "whole": "whole people"}.get(config.stage, "people")
+    fingers = config.losses.left_hand_pose or config.losses.right_hand_pose
+    bodies = "whole people" if fingers else "people"
+    kind = {"hand": "hands", "head": "heads", "whole": "whole people"}.get(config.stage, bodies)
     train, judge = (
         StickPeople(body, kind, crop_px=crop_px, seed=config.seed + apart, samples_per_epoch=size)
         for apart in (0, 10**6)
@@ -139,6 +145,18 @@ def _means(config: TrainConfig) -> Means:
     return Means.of_tree(read_means(find("all_means.pkl", root)), read_shape_mean(find("shape_mean.npy", root)))
 
 
+def _start_lite(config: TrainConfig, regressors: Mapping[Part, PartRegressor[Any]]) -> None:
+    """Our small backbones from ImageNet, and their first stages frozen if asked for."""
+    for part, regressor in regressors.items():
+        if not isinstance(regressor.backbone, PointBackbone):
+            raise ConfigError(f"imagenet_file and freeze.early are for `lite` networks; the {part}'s is another")
+        if config.imagenet_file is not None:
+            whole = load_timm().create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
+            load_efficientnet_lite(regressor.backbone.trunk, config.imagenet_file, like=whole)
+        if config.freeze.early:
+            regressor.backbone.freeze_early()
+
+
 def _fill(config: TrainConfig, net: NetConfig, regressors: Mapping[Part, PartRegressor[Any]]) -> set[Part]:
     """Put in ImageNet's backbones if asked for, then the files of `config.init`; the parts that came from these."""
     if config.imagenet:
@@ -147,6 +165,8 @@ def _fill(config: TrainConfig, net: NetConfig, regressors: Mapping[Part, PartReg
             if name not in START_FILES:
                 raise ConfigError(f"no ImageNet file is known for the backbone {name}; use --no-imagenet")
             load_start(regressor.backbone, find(START_FILES[name]))
+    if config.imagenet_file is not None or config.freeze.early:
+        _start_lite(config, regressors)
     given: set[Part] = set()
     for path in config.init:
         held, _ = load_checkpointed(path)

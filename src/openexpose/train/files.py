@@ -113,7 +113,7 @@ def file_sources(config: TrainConfig, net: NetConfig) -> tuple[FileSource, FileS
     moving = still if data.only_first is not None else augmentation
 
     def source(parts: Sequence[Store], shares: Sequence[float], how: AugmentConfig, *, seed: int) -> FileSource:
-        made = [Samples(s, layout, how, seed=seed, box_scale=1.0, on_error=data.on_error) for s in parts]
+        made = [Samples(s, layout, how, seed=seed, box_scale=data.box_scale, on_error=data.on_error) for s in parts]
         epoch: Literal["largest"] | int = data.samples_per_epoch or "largest"
         return FileSource(Mixture(made, MixConfig(tuple(shares), seed=seed, epoch=epoch)))
 
@@ -133,6 +133,8 @@ def _kind(config: TrainConfig, net: NetConfig) -> tuple[TargetLayout, AugmentCon
     layout = _layout(config, part)
     if config.stage == "whole":
         return layout, replace(augment.whole(quirks, config.data.view_px), crop_px=part.crop_px)
+    if config.data.augment == "strong":
+        return layout, augment.strong(part.crop_px, flip=0.0 if config.stage == "hand" else 0.4)
     made = {"body": augment.body, "head": augment.head, "hand": augment.hand}[config.stage](quirks)
     return layout, replace(made, crop_px=part.crop_px)
 
@@ -140,8 +142,9 @@ def _kind(config: TrainConfig, net: NetConfig) -> tuple[TargetLayout, AugmentCon
 def _layout(config: TrainConfig, part: PartConfig) -> TargetLayout:
     if config.stage == "hand":
         return hand_layout(part.num_betas)
-    make = head_layout if config.stage == "head" else body_layout
-    return make(part.num_betas, part.num_expression)
+    if config.stage == "head":
+        return head_layout(part.num_betas, part.num_expression)
+    return body_layout(part.num_betas, part.num_expression, lsp=bool(part.points) and config.stage == "body")
 
 
 def _stores(names: Sequence[str], config: TrainConfig) -> list[Store]:

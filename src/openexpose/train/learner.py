@@ -11,15 +11,21 @@ from torch import Tensor, nn
 from openexpose.body import BodyModel
 from openexpose.errors import DataError
 from openexpose.geometry.camera import weak_project
+from openexpose.geometry.rotations import axis_angle_to_matrix, matrix_to_sixd
 from openexpose.losses.network import Name, NetworkLoss, PartCrop, Target
 from openexpose.losses.terms import Term, people
 from openexpose.nets.attention import Look, Squares
 from openexpose.nets.build import check_fit
+from openexpose.nets.codec import Codec, Estimate
 from openexpose.nets.config import PartConfig
 from openexpose.nets.expose import ExPose
 from openexpose.nets.params import BodyParams, HandParams, HeadParams, Part
 from openexpose.nets.regressor import PartRegressor
 from openexpose.train.batch import Batch
+from openexpose.train.config import DisturbConfig
+
+LSP_EXTRA_ROWS, LSP_EXTRA_NAMES = (2, 3, 12, 13), ("right_hip_extra", "left_hip_extra", "neck_extra", "headtop")
+"""Points of a J14 regressor that are no keypoints of SMPL-X: rows and names (as in the convention `smplx_lsp`)."""
 
 
 @runtime_checkable
@@ -33,30 +39,81 @@ class PartLearner(nn.Module):
     """One of the three networks alone."""
 
     def __init__(
-        self, part: Part, network: PartRegressor[Any], config: PartConfig, body_model: BodyModel, wanted: Sequence[Name]
+        self,
+        part: Part,
+        network: PartRegressor[Any],
+        config: PartConfig,
+        body_model: BodyModel,
+        wanted: Sequence[Name],
+        *,
+        disturb: DisturbConfig,
     ) -> None:
-        """wanted: losses to compute. Raises ConfigError if the body model does not fit the network."""
+        """wanted: losses to compute.   disturb: with a probability of its own, rows start near the truth, not the mean.
+
+        Raises ConfigError if the body model does not fit the network.
+        """
         super().__init__()
         check_fit(config, part, body_model)
         self.part: Part = part
         self.network = nn.ModuleDict({part: network})
-        self.body_model = body_model
-        self.loss = NetworkLoss(body_model.keypoint_names, wanted, crop_px=network.crop_px)
+        self.body_model, self.disturb = body_model, disturb
+        self.lsp = part == "body" and bool(config.points)
+        names = (*body_model.keypoint_names, *LSP_EXTRA_NAMES) if self.lsp else body_model.keypoint_names
+        self.loss = NetworkLoss(names, wanted, crop_px=network.crop_px, points=config.points)
 
     def forward(self, batch: Batch) -> dict[str, Term]:
         """The wanted losses; in eval mode also the metrics that the labels allow."""
         with torch.autocast(batch.crops.device.type, enabled=False):
-            params, points_m, points_u = self.answer(batch)
-            terms = self.loss(params, points_m, points_u, batch.targets)
+            estimate, points_m, points_u = self._estimate(batch)
+            terms = self.loss(estimate.params, points_m, points_u, batch.targets, seen=estimate.points)
             return terms if self.training else terms | measure(points_m, points_u, batch.targets, self.loss)
 
     def answer(self, batch: Batch) -> tuple[BodyParams | HandParams | HeadParams, Tensor, Tensor]:
         """Params, keypoints in metres, and the same projected to [-1, 1] over the crop."""
-        estimate = self.network[self.part](batch.crops)
+        estimate, points_m, points_u = self._estimate(batch)
+        return estimate.params, points_m, points_u
+
+    def _estimate(self, batch: Batch) -> tuple[Estimate[Any], Tensor, Tensor]:
+        network: PartRegressor[Any] = self.network[self.part]  # type: ignore[assignment]
+        start = None
+        if self.training and self.disturb.probability > 0:
+            start = near_truth(network.regressor.mean_param, network.codec, batch.targets, self.disturb)
+        estimate = network(batch.crops, start)
         params = estimate.params
         shaped = self.body_model.shape(params.betas, None if isinstance(params, HandParams) else params.expression)
-        points_m = shaped.pose(torch.nan_to_num(params.R_parent_child())).keypoints_m()
-        return params, points_m, weak_project(points_m, estimate.camera)
+        posed = shaped.pose(torch.nan_to_num(params.R_parent_child()))
+        points_m = posed.keypoints_m()
+        if self.lsp:
+            points_m = torch.cat([points_m, posed.regressed_m("j14")[:, list(LSP_EXTRA_ROWS)]], 1)
+        return estimate, points_m, weak_project(points_m, estimate.camera)
+
+
+def near_truth(
+    mean: Float[Tensor, "1 D"], codec: Codec[Any], targets: Mapping[str, Target], disturb: DisturbConfig
+) -> Float[Tensor, "B D"]:
+    """First guesses as a body network would hand them over: some rows' labelled numbers, turned and shifted by noise.
+
+    Each block of each row is taken with `disturb.probability`; unlabelled ones start from the mean.
+    """
+    rows = len(targets["keypoints2d"].weight)
+    start = mean.expand(rows, -1).clone()
+    turn_rad = {"global_orient": disturb.hand_turn_rad, "right_hand_pose": disturb.finger_rad,
+                "jaw_pose": disturb.jaw_rad}  # fmt: skip
+    for block in codec.blocks:
+        if block.name not in targets or (block.kind == "rotation" and turn_rad.get(block.name, 0) == 0):
+            continue
+        value, weight = targets[block.name]
+        if block.kind == "rotation":
+            R = value.reshape(rows, block.count, 3, 3)
+            noise = turn_rad[block.name] / 2 * torch.randn(rows, block.count, 3, dtype=R.dtype, device=R.device)
+            value = matrix_to_sixd(axis_angle_to_matrix(noise) @ R).flatten(1)
+        elif block.name == "expression":
+            value = value[:, : block.width] + 0.5 * torch.randn_like(value[:, : block.width])
+        else:
+            continue
+        chosen = (torch.rand(rows, 1, device=value.device) < disturb.probability) & (weight[:, None] > 0)
+        start[:, codec.slices[block.name]] = torch.where(chosen, value, start[:, codec.slices[block.name]])
+    return start
 
 
 class WholeLearner(nn.Module):

@@ -85,54 +85,52 @@ def expose() -> TrainConfig:
 
 SYNTH = DataConfig(train=("synth",), shares=(1.0,), held_out=0.01)
 """Rendered people: no file is needed."""
-FROM_SCRATCH = OptimiserConfig(
-    lr=3e-4, weight_decay=1e-4, decoupled=True, max_grad_norm=5.0, schedule="cosine", warmup_steps=500, average=0.999
+SMALL = OptimiserConfig(
+    lr=6e-4, weight_decay=1e-4, decoupled=True, max_grad_norm=5.0, schedule="cosine", warmup_steps=200, average=0.999
 )
+
+
+def _small(preset: str, base: TrainConfig, losses: LossWeights, *, box_scale: float) -> TrainConfig:
+    """One small network on a free body model. Real photos come in with `--data.train`."""
+    return replace(
+        base,
+        preset=preset,
+        network=preset.replace("_", "-"),
+        data=replace(SYNTH, augment="strong", box_scale=box_scale),
+        losses=losses,
+        body_model="free",
+        imagenet=False,
+        optimiser=SMALL,
+    )
 
 
 def lite_body() -> TrainConfig:
     """The small body network, for FreeBody."""
-    base = hrnet_hmr_expose_body()
-    return replace(
-        base,
-        data=SYNTH,
-        preset="lite_body",
-        network="lite-body",
-        body_model="free",
-        imagenet=False,
-        optimiser=FROM_SCRATCH,
-        precision="bf16",
-    )
+    losses = LossWeights(
+        keypoints2d=0.08, lsp2d=1.5, heatmaps=0.15, points2d=0.5, keypoints3d=0.12, global_orient=1.5, body_pose=0.4,
+        jaw_pose=0.2, left_hand_pose=0.3, right_hand_pose=0.3, betas=0.02, expression=0.02, betas_prior=0.05,
+    )  # fmt: skip
+    return _small("lite_body", hrnet_hmr_expose_body(), losses, box_scale=1.15)
 
 
 def lite_head() -> TrainConfig:
     """The small head network, for FreeHead."""
-    base = resnet18_hmr_expose_face()
-    return replace(
-        base,
-        data=SYNTH,
-        preset="lite_head",
-        network="lite-head",
-        body_model="free",
-        imagenet=False,
-        optimiser=FROM_SCRATCH,
-        precision="bf16",
-    )
+    losses = LossWeights(
+        keypoints2d=0.5, heatmaps=0.06, points2d=0.3, global_orient=2.0, jaw_pose=2.0, betas=0.01, expression=0.05,
+        betas_prior=0.05,
+    )  # fmt: skip
+    disturb = DisturbConfig(probability=0.5, jaw_rad=0.25)
+    return replace(_small("lite_head", resnet18_hmr_expose_face(), losses, box_scale=1.5), disturb=disturb)
 
 
 def lite_hand() -> TrainConfig:
     """The small hand network, for FreeHand."""
-    base = resnet18_hmr_expose_hand()
-    return replace(
-        base,
-        data=SYNTH,
-        preset="lite_hand",
-        network="lite-hand",
-        body_model="free",
-        imagenet=False,
-        optimiser=FROM_SCRATCH,
-        precision="bf16",
-    )
+    losses = LossWeights(
+        keypoints2d=1.0, heatmaps=0.15, points2d=0.5, global_orient=3.0, right_hand_pose=6.0, betas=0.01,
+        betas_prior=0.05,
+    )  # fmt: skip
+    disturb = DisturbConfig(probability=0.6, hand_turn_rad=1.2, finger_rad=0.6)
+    return replace(_small("lite_hand", resnet18_hmr_expose_hand(), losses, box_scale=1.85), disturb=disturb)
 
 
 def lite() -> TrainConfig:
@@ -144,7 +142,7 @@ def lite() -> TrainConfig:
         preset="lite",
         network="lite",
         body_model="free",
-        optimiser=replace(FROM_SCRATCH, lr=1e-4),
+        optimiser=replace(SMALL, lr=1e-4),
         freeze=FreezeConfig(),
         disturb=DisturbConfig.original(),
         precision="bf16",

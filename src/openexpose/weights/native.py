@@ -153,7 +153,7 @@ def config_of(header: Header, path: Path) -> NetConfig:
         for name, kind in (("body", PartConfig), ("hand", PartConfig), ("head", PartConfig), ("gate", GateConfig)):
             raw[name] = None if raw[name] is None else kind(**{k: _tupled(v) for k, v in raw[name].items()})
         return NetConfig(**raw | {"zoom": ZoomConfig(**raw["zoom"])})
-    except (ConfigError, TypeError, KeyError, ValueError) as e:
+    except (ConfigError, AttributeError, TypeError, KeyError, ValueError) as e:
         raise WeightsError(f"{path}: its network configuration is not of this version of openexpose ({e}).") from e
 
 

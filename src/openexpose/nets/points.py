@@ -1,0 +1,128 @@
+"""A small backbone that also says where things are: a heatmap for each named point, and features read there.
+
+Heatmaps learn from 2D labels alone, so real photos teach them; the regressor gets the points, how sure they are, and
+what the picture looks like around them, beside the pooled features (ideas: integral regression, Sun et al. 2018;
+features at joints, PARE and PyMAF). Beyond the reference; the `lite` networks use it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from openexpose.errors import ConfigError
+from openexpose.extras import load_timm
+
+STRIDE_8, STRIDE_16, STRIDE_32 = 3, 5, 7
+"""How many stages of an EfficientNet-Lite trunk end at these strides."""
+_WIDTHS = {STRIDE_8: 40, STRIDE_16: 112, STRIDE_32: 320}
+
+
+@dataclass(frozen=True)
+class Points:
+    """What the heatmaps say."""
+
+    logits: Float[Tensor, "B K h w"]
+    """Before the softmax over h x w; cell (0, 0) covers the crop's top left corner."""
+    at_u: Float[Tensor, "B K 2"]
+    """Expected place, in [-1, 1] over the crop as projections are."""
+    peak: Float[Tensor, "B K"]
+    """Highest share of a 3 x 3 neighbourhood, 0 to 1: how concentrated the heatmap is."""
+
+    def first(self, rows: int) -> "Points":
+        """Those of the first people of the batch."""
+        return Points(self.logits[:rows], self.at_u[:rows], self.peak[:rows])
+
+
+class LiteTrunk(nn.Module):
+    """The first stages of timm's EfficientNet-Lite0: maps at strides 8, 16 and, if deep, 32."""
+
+    def __init__(self, *, deep: bool) -> None:
+        super().__init__()
+        net: Any = load_timm().create_model("tf_efficientnet_lite0", pretrained=False)
+        self.conv_stem, self.bn1 = net.conv_stem, net.bn1
+        self.blocks = net.blocks[: STRIDE_32 if deep else STRIDE_16]
+        ends = (STRIDE_8, STRIDE_16, STRIDE_32) if deep else (STRIDE_8, STRIDE_16)
+        self.ends = tuple(end - 1 for end in ends)
+        self.widths = tuple(_WIDTHS[end] for end in ends)
+
+    def forward(self, picture: Float[Tensor, "B 3 S S"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """Maps from fine to coarse."""
+        x, maps = self.early(picture), []
+        for i, stage in enumerate(self.blocks):
+            x = x if i < STRIDE_8 else stage(x)
+            if i in self.ends:
+                maps.append(x)
+        return maps
+
+    def early(self, picture: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 40 s s"]:
+        """The stages up to stride 8; they may stay as ImageNet made them."""
+        x = self.bn1(self.conv_stem(picture))
+        for stage in self.blocks[:STRIDE_8]:
+            x = stage(x)
+        out: Tensor = x
+        return out
+
+
+class PointBackbone(nn.Module):
+    """Trunk, a pyramid down to stride 8, heatmaps, and a feature vector for the regressor."""
+
+    def __init__(self, *, num_points: int, deep: bool, width: int = 96, pooled: int = 256, read: int = 24) -> None:
+        """width: of the pyramid.  pooled: numbers from the coarsest map.  read: numbers read at each point.
+
+        Raises ConfigError without points.
+        """
+        super().__init__()
+        if num_points < 1:
+            raise ConfigError("a PointBackbone needs at least one point")
+        self.trunk = LiteTrunk(deep=deep)
+        self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in self.trunk.widths])
+        self.smooth = nn.Conv2d(width, width, 3, padding=1)
+        self.heat = nn.Conv2d(width, num_points, 1)
+        self.read = nn.Conv2d(width, read, 1)
+        self.pool = nn.Linear(self.trunk.widths[-1], pooled)
+        self.num_features = pooled + num_points * (read + 3)
+        self.to(memory_format=torch.channels_last)  # half the time on a CPU
+
+    def freeze_early(self) -> None:
+        """Keep the trunk up to stride 8 as it is: no gradient, less than half the time of a step."""
+        for module in (self.trunk.conv_stem, self.trunk.bn1, *self.trunk.blocks[:STRIDE_8]):
+            module.requires_grad_(requires_grad=False)
+
+    def forward(self, picture: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B F"], Points]:
+        """Features for the regressor, and the points. Normalised RGB, S a multiple of 32."""
+        maps = self.trunk(picture.contiguous(memory_format=torch.channels_last))
+        coarse = maps[-1]
+        x = self.lateral[-1](coarse)
+        for lateral, finer in zip(reversed(self.lateral[:-1]), reversed(maps[:-1]), strict=True):
+            x = lateral(finer) + functional.interpolate(x, scale_factor=2.0, mode="nearest")
+        x = functional.relu(x)
+        x = functional.relu(self.smooth(x))
+        logits = self.heat(x).float()
+        share = logits.flatten(2).softmax(-1)
+        points = Points(logits, expected_u(share.unflatten(2, logits.shape[2:])), _peak(share, logits.shape[2:]))
+        there = torch.einsum("bkn,bcn->bkc", share, self.read(x).float().flatten(2))
+        pooled = functional.relu(self.pool(coarse.float().mean((2, 3))))
+        # Where a point is may pull on the parameters, but parameters must not bend the heatmaps.
+        known = torch.cat([points.at_u.detach(), points.peak.detach()[..., None]], -1)
+        return torch.cat([pooled, known.flatten(1), there.flatten(1)], -1), points
+
+
+def expected_u(share: Float[Tensor, "B K h w"]) -> Float[Tensor, "B K 2"]:
+    """Mean place of distributions over the cells, in [-1, 1] over the crop: -1 is the centre of the first pixel.
+
+    The difference between cell centres and pixel centres (half a pixel of a crop) is ignored by -1 and 1 alike:
+    cells cover [-1, 1] evenly.
+    """
+    h, w = share.shape[-2:]
+    x = (torch.arange(w, device=share.device, dtype=share.dtype) + 0.5) / w * 2 - 1
+    y = (torch.arange(h, device=share.device, dtype=share.dtype) + 0.5) / h * 2 - 1
+    return torch.stack([share.sum(-2) @ x, share.sum(-1) @ y], -1)
+
+
+def _peak(share: Float[Tensor, "B K N"], shape: torch.Size) -> Float[Tensor, "B K"]:
+    near = functional.avg_pool2d(share.unflatten(2, tuple(shape)), 3, stride=1, padding=1)
+    return near.flatten(2).amax(-1) * 9

@@ -1,0 +1,90 @@
+"""The small backbone with heatmaps."""
+
+import numpy as np
+import pytest
+import torch
+
+from nets.tiny import tiny_points_config
+from openexpose.body import load_model
+from openexpose.errors import ConfigError
+from openexpose.nets import build, fast, inputs
+from openexpose.nets.config import PartConfig
+from openexpose.nets.means import Means
+from openexpose.nets.points import PointBackbone, expected_u
+
+
+@pytest.fixture(scope="module")
+def backbone() -> PointBackbone:
+    torch.manual_seed(0)
+    return PointBackbone(num_points=5, deep=True).eval()
+
+
+def test_expected_places_by_hand():
+    share = torch.zeros(1, 2, 2, 4)
+    share[0, 0, 1, 3] = 1.0  # the last cell
+    share[0, 1, 0, 0] = share[0, 1, 0, 3] = 0.5  # two corners: between them
+    got = expected_u(share)
+    assert torch.allclose(got[0], torch.tensor([[0.75, 0.5], [0.0, -0.5]]), atol=1e-6)  # shares of half the crop
+
+
+def test_a_sure_heatmap_has_its_peak_and_place(backbone):
+    logits = torch.full((1, 1, 8, 8), -20.0)
+    logits[0, 0, 2, 5] = 20.0
+    at = expected_u(logits.flatten(2).softmax(-1).unflatten(2, (8, 8)))
+    assert torch.allclose(at[0, 0], torch.tensor([(5.5 / 8) * 2 - 1, (2.5 / 8) * 2 - 1]), atol=1e-5)
+    with torch.no_grad():
+        features, points = backbone(torch.randn(2, 3, 64, 64))
+    assert features.shape == (2, backbone.num_features) and points.logits.shape == (2, 5, 8, 8)
+    assert (points.peak > 0).all() and (points.peak <= 1 + 1e-5).all()
+    assert (points.at_u.abs() <= 1).all()
+
+
+def test_frozen_stages_get_no_gradient():
+    net = PointBackbone(num_points=3, deep=False)
+    net.freeze_early()
+    features, points = net(torch.randn(1, 3, 64, 64))
+    (features.sum() + points.at_u.sum()).backward()
+    assert all(p.grad is None for p in net.trunk.conv_stem.parameters())
+    assert all(p.grad is None for p in net.trunk.blocks[2].parameters())
+    assert all(p.grad is not None for p in net.trunk.blocks[4].parameters())
+    assert net.heat.weight.grad is not None
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-4), (torch.bfloat16, 0.3)])
+def test_the_fast_form_says_the_same(backbone, dtype, tolerance):
+    for module in backbone.modules():  # statistics that folding cannot ignore
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    made = fast.FastBackbone(backbone, 64, dtype)
+    crops = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        want, points = backbone(crops)
+        got, fast_points = made(crops)
+        nobody, none = made(crops[:0])
+    scale = want.abs().max()
+    assert (got - want).abs().max() / scale < tolerance  # relative to the largest feature
+    assert (fast_points.at_u - points.at_u).abs().max() < tolerance  # half crop sides
+    assert nobody.shape == (0, backbone.num_features) and none.at_u.shape == (0, 5, 2)
+
+
+def test_the_whole_lite_model_answers_and_shows_its_points():
+    torch.manual_seed(0)
+    cfg = tiny_points_config()
+    model = build.build_expose(cfg, load_model("free"), means=Means()).eval()
+    photo = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    look = inputs.look_at([photo, photo], [inputs.crop_of_box((10.0, 5.0, 60.0, 80.0), 64)] * 2)
+    with torch.inference_mode():
+        whole, quick = model(look), fast.speed_up(model)(look)
+    assert whole.body.points is not None and whole.body.points.at_u.shape == (2, len(cfg.part("body").points), 2)
+    assert torch.equal(whole.body.vector[0], whole.body.vector[1])
+    assert (whole.params.body_pose - quick.params.body_pose).abs().max() < 1e-3  # of rotation matrices
+
+
+def test_points_go_with_our_backbones_only():
+    with pytest.raises(ConfigError, match="heatmap points go with"):
+        PartConfig("resnet18", 64, 0.9, upside_down=True, num_betas=10, points=("nose",))
+    with pytest.raises(ConfigError, match="heatmap points go with"):
+        PartConfig("lite0_deep", 64, 0.9, upside_down=True, num_betas=10)
+    with pytest.raises(ConfigError, match="at least one point"):
+        PointBackbone(num_points=0, deep=True)
