@@ -1,6 +1,7 @@
 """A miniature FreiHAND v2: FreeHand posed with known parameters, in the files and conventions of the data set."""
 
 import json
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,15 @@ def write_freihand(
                 blank_photo(file, SIDE_PX, SIDE_PX)
         truth[name] = hands
     return truth
+
+
+def write_means(body_models: Path) -> None:
+    """Write an all_means.pkl whose right hand is MEAN_POSE; left hand and body are zero."""
+    zero = {"aa": np.zeros((21, 3)), "cont_rot_repr": np.tile(np.array([1.0, 0, 0, 1, 0, 0], np.float32), (21, 1))}
+    hand = {k: v[:15] for k, v in zero.items()}
+    means = {"body_pose": zero, "left_hand_pose": hand, "right_hand_pose": {**hand, "aa": MEAN_POSE[..., None]}}
+    body_models.mkdir(parents=True, exist_ok=True)
+    (body_models / "all_means.pkl").write_bytes(pickle.dumps(means, protocol=2))
 
 
 def _hands(model, rng: np.random.Generator, count: int) -> Hands:

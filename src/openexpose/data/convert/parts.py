@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def write_blocks(path: Path, blocks: Iterable[Block], *, config: str) -> int:
     config: the file's `config` text.
     Raises DataError if there are no rows or pieces differ in their fields.
     """
-    full = [b for b in blocks if len(b)]
+    full = _alike([b for b in blocks if len(b)])
     if not full:
         raise DataError(f"no rows to write to {path}; the problems above say why")
     for b in full:
@@ -140,6 +140,26 @@ def _column(key: str, values: list[Any], where: str) -> dict[str, NDArray[Any]]:
     if len({a.shape[1:] for a in arrays}) != 1 or not all(a.ndim for a in arrays):
         raise DataError(f"{where}: {key} has shapes {sorted({a.shape for a in arrays})[:4]}; only the first may differ")
     return {key + FLAT: np.concatenate(arrays), key + OFFSETS: np.cumsum([0, *map(len, arrays)], dtype=np.int64)}
+
+
+def _alike(blocks: list[Block]) -> list[Block]:
+    """The same pieces, where an extra of one length within each piece but not in all is stored end to end."""
+    shapes: dict[str, set[object]] = {}
+    for b in blocks:
+        for k, v in b.columns.items():
+            if k.startswith("extras/") and not k.endswith(OFFSETS):
+                shapes.setdefault(k.removesuffix(FLAT), set()).add("ragged" if k.endswith(FLAT) else v.shape[1:2])
+    uneven = [k for k, seen in shapes.items() if len(seen) > 1]
+    out = []
+    for b in blocks:
+        columns = dict(b.columns)
+        for k in uneven:
+            if k in columns and columns[k].ndim > 1:
+                v = columns.pop(k)
+                columns[k + FLAT] = v.reshape(-1, *v.shape[2:])
+                columns[k + OFFSETS] = np.arange(len(v) + 1, dtype=np.int64) * v.shape[1]
+        out.append(replace(b, columns=columns))
+    return out
 
 
 def _joined(key: str, arrays: list[NDArray[Any]]) -> NDArray[Any]:
