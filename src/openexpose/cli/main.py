@@ -15,6 +15,10 @@ from openexpose.errors import OpenExposeError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("openexpose.cli.demo:Demo", "Make a first page: people of the free body model in pictures, GLB and HTML."),
+    "predict": (
+        "openexpose.cli.predict:Predict",
+        "Fit a body with hands and face to every person in photos; a folder of results for each photo.",
+    ),
     "doctor": (
         "openexpose.cli.doctor:Doctor",
         "Show the data tree: what was found and recognised, what is wrong, what is missing and where to get it.",
@@ -55,6 +59,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "synth make": (
         "openexpose.cli.synth:Make",
         "Make labelled photos of synthetic people: images/, masks/ and labels.npz (HumanData).",
+    ),
+    "eval synth": (
+        "openexpose.cli.evaluate_free:Synth",
+        "Score weights on the fixed synthetic test sets: bodies, hands, heads; with and without attention.",
+    ),
+    "eval lsp": (
+        "openexpose.cli.evaluate_free:Lsp",
+        "Score weights on real sports photos with 14 marked joints (LSP, LSPET, the pack): PCK@0.2 of the torso.",
+    ),
+    "eval faces": (
+        "openexpose.cli.evaluate_free:Faces",
+        "Score weights on real faces with 68 marked points of people whom training never sees.",
     ),
     "train": (
         "openexpose.cli.train:Train",

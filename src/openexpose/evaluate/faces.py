@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from openexpose import images
-from openexpose.body import BodyModel, Posed
+from openexpose.body import Posed
 from openexpose.data.pack import PhotoPack
 from openexpose.data.splits import face_packs
 from openexpose.errors import DataError
@@ -21,6 +21,7 @@ from openexpose.evaluate.networks import (
     boxed_px,
     mean_part,
     parts,
+    picture_of,
     pose_of,
     square_of_points,
 )
@@ -30,6 +31,7 @@ from openexpose.metrics import OUTER_EYES_68, nme_01
 from openexpose.skeleton import Skeleton
 
 POINTS = Skeleton.read("ibug68")
+FIGURE = "NME"
 CONTOUR = 17
 """The first so many points are the jaw's contour, the other 51 lie inside the face."""
 HEAD_OVER_FACE = 1.13
@@ -98,12 +100,12 @@ def nme_outcome(faces: Faces, places_px: dict[str, Float[Tensor, "N 68 2"]], *, 
     marked = ~torch.isnan(true).any(-1)
     at = torch.where(marked[..., None], true, 0.0)
     rows = torch.arange(len(POINTS))
-    subsets = {"NME": rows >= 0, "NME 51 inner": rows >= CONTOUR}
+    subsets = {FIGURE: rows >= 0, "NME 51 inner": rows >= CONTOUR}
     columns, bars = {}, {}
     for variant, pred in places_px.items():
         columns[variant] = {n: 100 * nme_01(pred.double(), at, visible=marked & of) for n, of in subsets.items()}
         groups = {g: torch.isin(rows, torch.tensor(list(ids))) for g, ids in GROUPS.items()}
-        bars[f"{named('NME', variant)} [%]"] = {
+        bars[f"{named(FIGURE, variant)} [%]"] = {
             g: float((100 * nme_01(pred.double(), at, visible=marked & of)).nanmean()) for g, of in groups.items()
         }
     return side_by_side("faces", columns, unit="%", said=[faces.source, *said], parts=bars)
@@ -125,8 +127,8 @@ def score(nets: Networks, faces: Faces, *, scale: float | None = None, done: Cal
     Raises WeightsError without a head network.
     """
     network_scale = nets.config.zoom.head_scale * HEAD_OVER_FACE if scale is None else scale
-    model = nets.models["head"] if "head" in nets.models else nets.need("head")
-    assert isinstance(model, BodyModel)
+    nets.need("head")
+    model = nets.models["head"]
     answers: list[PartAnswer[Any]] = []
     places = []
     for answer in parts(nets, "head", faces.photo, square_of_points(faces.points_px, network_scale)):
@@ -142,3 +144,10 @@ def score(nets: Networks, faces: Faces, *, scale: float | None = None, done: Cal
         f"{MEAN}: a neutral head that looks into the camera, its points' box on the marked points' box",
     )
     return Scored(nme_outcome(faces, found, said=said), tuple(answers))
+
+
+def picture(nets: Networks, faces: Faces, scored: Scored, row: int) -> UInt8[np.ndarray, "_ _ 3"]:
+    """One sample for the gallery."""
+    answer = next(a for a in scored.answers if row in a.rows)
+    true, photo = faces.points_px[row], faces.photo(row)
+    return picture_of(answer, row, nets.models["head"], photo, true_px=true, points_m=landmarks_m)

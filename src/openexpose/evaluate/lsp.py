@@ -14,17 +14,25 @@ from openexpose.body import BodyModel
 from openexpose.data.pack import BOX_SCALE, PhotoPack
 from openexpose.data.splits import body_packs, lspet_validation
 from openexpose.errors import DataError
-from openexpose.evaluate.networks import BodyAnswer, Networks, bodies, boxed_px, mean_body, pose_of
+from openexpose.evaluate.networks import BodyAnswer, Networks, bodies, boxed_px, mean_body, picture_of, pose_of
 from openexpose.evaluate.score import Outcome, Score
-from openexpose.evaluate.variants import MEAN, OWN, named
+from openexpose.evaluate.variants import MEAN, named
 from openexpose.geometry.crop import Crop
 from openexpose.metrics import segment_px
+from openexpose.readers.mat import read_mat
 from openexpose.skeleton import Skeleton
 
 AT = 0.2
 """A joint is right within this share of the torso's length."""
-TORSOS = (("right_shoulder", "left_hip_extra"), ("left_shoulder", "right_hip_extra"))
-"""Ends of the torso's diagonal; the second where an end of the first is not annotated."""
+TORSOS = (
+    ("right_shoulder", "left_hip_extra"),
+    ("left_shoulder", "right_hip_extra"),
+    ("right_shoulder", "right_hip_extra"),
+    ("left_shoulder", "left_hip_extra"),
+    ("neck_extra", "right_hip_extra"),
+    ("neck_extra", "left_hip_extra"),
+)
+"""Ends of the torso: the diagonal as is usual; the next one where an end is not marked. The later are shorter."""
 JOINTS = Skeleton.read("lspet")
 FIGURE = "PCK@0.2"
 _TEST_HALF = 1000
@@ -48,10 +56,13 @@ class People:
 
     @property
     def torso_px(self) -> Float[np.ndarray, " N"]:
-        """Length of each person's torso, not-a-number where neither diagonal is marked."""
+        """Length of each person's torso, not-a-number where none of `TORSOS` is marked."""
         points = torch.from_numpy(self.points_px)
-        first, second = (segment_px(points, JOINTS.index(a), JOINTS.index(b)).numpy() for a, b in TORSOS)
-        return np.where(np.isnan(first), second, first)
+        out = np.full(len(self), np.nan)
+        for a, b in TORSOS:
+            length = segment_px(points, JOINTS.index(a), JOINTS.index(b)).numpy()
+            out = np.where(np.isnan(out), length, out)
+        return out
 
     def some(self, rows: Sequence[int]) -> "People":
         """These rows only."""
@@ -76,7 +87,9 @@ def read(path: Path) -> People:
     people = _of_folder(path) if path.is_dir() else _of_pack(body_packs(path)[1])
     rows = np.flatnonzero(people.torso_px > 0).tolist()
     if not rows:
-        raise DataError(f"{path}: nobody in it has a marked shoulder and the opposite hip; PCK needs a torso")
+        raise DataError(
+            f"{path}: nobody in it has a shoulder or the neck marked together with a hip; PCK needs a torso"
+        )
     left = len(people) - len(rows)
     kept = people.some(rows)
     said = people.source + (f"; {left} people without a marked torso are left out" if left else "")
@@ -116,13 +129,7 @@ def _of_folder(folder: Path) -> People:
 
 
 def _read_joints(file: Path) -> np.ndarray:
-    from scipy.io import loadmat  # slow to import, and only this format needs it
-    from scipy.io.matlab import MatReadError
-
-    try:
-        joints = loadmat(file, variable_names=["joints"]).get("joints")
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as e:
-        raise DataError(f"{file} cannot be read as MATLAB 5 file ({e}); unpack the data set again") from e
+    joints = read_mat(file, ["joints"])["joints"]
     if not isinstance(joints, np.ndarray) or joints.ndim != 3 or joints.dtype.kind not in "fiu":
         raise DataError(f"{file} has no three-dimensional array 'joints'; is it LSP or LSPET as distributed?")
     return joints.astype(np.float64)
@@ -151,7 +158,7 @@ def pck_outcome(people: People, places_px: dict[str, Float[Tensor, "N 14 2"]], *
             raise DataError(f"{variant or 'answer'}: places {tuple(pred.shape)} must be finite and {tuple(at.shape)}")
         right = 100.0 * ((pred.double() - at).norm(dim=-1) <= AT * torso[:, None]).double()
         each = [r[m].numpy() for r, m in zip(right, marked, strict=True)]
-        scores.append(Score.pooled(named(FIGURE, variant), each, "mean", unit="%"))
+        scores.append(Score.pooled(named(FIGURE, variant), each, "mean", unit="%", more_is_better=True))
         by_joint = (right * marked).sum(0) / marked.sum(0).clamp(min=1)
         parts[f"{named(FIGURE, variant)} by joint [%]"] = dict(zip(JOINTS.names, by_joint.tolist(), strict=True))
     return Outcome("lsp", "openexpose", tuple(scores), (people.source, *said), parts)
@@ -164,19 +171,16 @@ def score(nets: Networks, people: People, *, scale: float = BOX_SCALE, done: Cal
     """
     model = nets.models["body"]
     answers: list[BodyAnswer] = []
-    places: dict[str, list[Tensor]] = {"": [], OWN: []}
+    places: list[Tensor] = []
     for answer in bodies(nets, people.photo, people.crops(nets.need("body").crop_px, scale=scale)):
         with torch.inference_mode():
-            for variant, params in (("", answer.params), (OWN, answer.own)):
-                places[variant].append(answer.photo_px(pose_of(model, params).regressed_m("j14")))
+            places.append(answer.photo_px(pose_of(model, answer.params).regressed_m("j14")))
         answers.append(answer)
         done(answer.rows[-1] + 1)
-    found = {v: torch.cat(p) for v, p in places.items()}
-    if nets.whole is None:
-        del found[OWN]
-    found[MEAN] = mean_places_px(model, people)
+    found = {"": torch.cat(places), MEAN: mean_places_px(model, people)}
     said = (
-        "a joint is right within 0.2 of the torso: right shoulder to left hip, or left to right where one is unmarked",
+        "a joint is right within 0.2 of the torso: right shoulder to left hip; where an end is unmarked left to right, "
+        "then one side, then neck to hip",
         f"box: the marked joints', crop side {scale:g} times its longer side",
         f"{MEAN}: FreeBody's mean pose facing the camera, its joints' box on the marked joints' box",
     )
@@ -187,3 +191,11 @@ def mean_places_px(model: BodyModel, people: People) -> Float[Tensor, "N 14 2"]:
     """Joints of the mean pose in each person's box."""
     joints = pose_of(model, mean_body(model, len(people))).regressed_m("j14")
     return boxed_px(joints, torch.from_numpy(people.points_px))
+
+
+def picture(nets: Networks, people: People, scored: Scored, row: int) -> UInt8[np.ndarray, "_ _ 3"]:
+    """One sample for the gallery."""
+    answer = next(a for a in scored.answers if row in a.rows)
+    true, photo = people.points_px[row], people.photo(row)
+    model = nets.models["body"]
+    return picture_of(answer, row, model, photo, true_px=true, points_m=lambda posed: posed.regressed_m("j14"))

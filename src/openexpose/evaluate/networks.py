@@ -13,6 +13,7 @@ from torch import Tensor
 from openexpose.body import BodyModel, Posed
 from openexpose.body.load import load_model
 from openexpose.errors import WeightsError
+from openexpose.evaluate.drawing import PANEL_PX, two_panels
 from openexpose.geometry.camera import weak_project
 from openexpose.geometry.crop import Crop
 from openexpose.geometry.rotations import axis_angle_to_matrix
@@ -136,6 +137,33 @@ def parts(
         with torch.inference_mode():
             estimate = network(here.cut(photos, network.crop_px))
             yield PartAnswer(rows, estimate.params, estimate.camera, here)
+
+
+def picture_of(
+    answer: BodyAnswer | PartAnswer[Any],
+    row: int,
+    model: BodyModel,
+    photo: UInt8[np.ndarray, "_ _ 3"],
+    *,
+    true_px: Float[np.ndarray, "K 2"],
+    points_m: Callable[[Posed], Tensor],
+) -> UInt8[np.ndarray, "_ _ 3"]:
+    """The sample for a gallery: true points and the model's over the photo, and its surface.
+
+    row: of the data, one of `answer.rows`.  points_m: which points of a posed model are the predicted ones.
+    """
+    k = list(answer.rows).index(row)
+    with torch.inference_mode():
+        posed = pose_of(model, answer.params)
+        pred_px = answer.photo_px(points_m(posed))[k].numpy()
+        vertices = posed.skin().vertices_m[k].numpy().astype(np.float64)
+    if isinstance(answer, BodyAnswer):
+        square = answer.crops[k]
+    else:
+        x, y = (float(v) for v in answer.squares.centre_px[k])
+        square = Crop((x, y), float(answer.squares.side_px[k]), PANEL_PX)
+    faces, camera = model.faces.numpy(), answer.camera[k].double().numpy()
+    return two_panels(photo, square, vertices, faces, camera, true_px=true_px.astype(np.float64), pred_px=pred_px)
 
 
 def square_of_points(points_px: Float[np.ndarray, "N K 2"], scale: float) -> Squares:

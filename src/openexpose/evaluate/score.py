@@ -33,6 +33,8 @@ class Score:
     """What is made of the samples, or of `points` where there are any."""
     points: Floats | None = None
     """All point distances of all samples, for figures that pool points instead of samples."""
+    more_is_better: bool = False
+    """True for shares of what is right (PCK): the worst sample then has the smallest value."""
 
     @classmethod
     def of(cls, name: str, each: Tensor, *, unit: str = "mm") -> "Score":
@@ -44,12 +46,20 @@ class Score:
         return cls(name, unit, values)
 
     @classmethod
-    def pooled(cls, name: str, distances: Sequence[Floats], summary: Summary, *, unit: str = "mm") -> "Score":
+    def pooled(
+        cls,
+        name: str,
+        distances: Sequence[Floats],
+        summary: Summary,
+        *,
+        unit: str = "mm",
+        more_is_better: bool = False,
+    ) -> "Score":
         """A figure over all points of all samples together. distances: one array per sample, none of them empty."""
         if not distances or any(len(d) == 0 for d in distances):
             raise DataError(f"{name}: every sample needs at least one point")
         each = np.array([summarise(d, summary) for d in distances])
-        return cls(name, unit, each, summary, np.concatenate(list(distances)))
+        return cls(name, unit, each, summary, np.concatenate(list(distances)), more_is_better)
 
     @property
     def value(self) -> float:
@@ -93,7 +103,7 @@ class Outcome:
 
     def worst_and_median(self, name: str, count: int) -> tuple[list[int], list[int]]:
         """Rows of the `count` worst samples of a figure, worst first, and of the `count` around its median."""
-        each = self.score(name).each
-        order = np.argsort(each, kind="stable")
+        score = self.score(name)
+        order = np.argsort(-score.each if score.more_is_better else score.each, kind="stable")
         low = max(0, (len(order) - count) // 2)
         return order[::-1][:count].tolist(), order[low : low + count].tolist()

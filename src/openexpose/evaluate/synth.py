@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from openexpose.body import BodyModel, Posed
@@ -21,6 +22,7 @@ from openexpose.evaluate.networks import (
     mean_body,
     mean_part,
     parts,
+    picture_of,
     pose_of,
     square_of_points,
 )
@@ -213,3 +215,18 @@ def score_parts(nets: Networks, people: RenderedSet, part: PartName, *, done: Ca
     outcome = side_by_side(benchmark, {v: joined_columns(c) for v, c in columns.items()}, unit="mm", said=said)
     names = {benchmark: tuple(people.name(i) for i in range(len(people)))}
     return Scored((outcome,), names, tuple(answers))
+
+
+def picture(nets: Networks, people: RenderedSet, scored: Scored, row: int) -> UInt8[np.ndarray, "_ _ 3"]:
+    """One sample for the gallery."""
+    part = people.test_set.part
+    answer = next(a for a in scored.answers if row in a.rows)
+    truth = people.truth(row)
+    skeleton, own = {"body": ("smplx", "smplx"), "hand": ("freihand", "mano"), "head": ("ibug68", "flame")}[part]
+    common, model = Skeleton.read(skeleton), nets.models[part]
+    true = Skeleton.read("smplx").map_to(common)(truth.keypoints_px)
+    here = Skeleton(own, model.keypoint_names)
+    photo = people.photo(row)
+    return picture_of(
+        answer, row, model, photo, true_px=true, points_m=lambda posed: here.map_to(common)(posed.keypoints_m())
+    )
