@@ -22,6 +22,7 @@ SIZES = {
     "h36m": 17,
     "h36m_smplx": 17,
     "spin_smplx": 24,
+    "smplx_lsp": 148,
     "coco": 17,
     "ibug68": 68,
     "coco_wholebody": 133,

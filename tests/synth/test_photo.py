@@ -35,7 +35,8 @@ def test_params_give_the_keypoints_back(photos: Photos) -> None:
         p = {k: torch.tensor(v, dtype=torch.float32) for k, v in record.params.items()}
         blocks = ["global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "left_hand_pose"]
         R = axis_angle_to_matrix(torch.cat([p[b].view(-1, 3) for b in [*blocks, "right_hand_pose"]]))
-        points = model.shape(p["betas"], p["expression"]).pose(R, p["transl"]).keypoints_m()
+        posed = model.shape(p["betas"], p["expression"]).pose(R, p["transl"])
+        points = torch.cat([posed.keypoints_m(), posed.regressed_m("j14")[list(LSP_EXTRA)]])
         assert record.keypoints3d is not None and record.keypoints2d is not None
         want = record.keypoints3d.xyc[:, :3]
         assert np.abs(points.numpy() - want).max() < 2e-5  # metres; float32 at some metres from the camera

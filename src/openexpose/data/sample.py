@@ -50,7 +50,7 @@ class TargetLayout:
 
 
 def body_layout(betas: int = 10, expression: int = 10, *, lsp: bool = False) -> TargetLayout:
-    """Return the targets of a whole body: SMPL-X keypoints (with `lsp` also LSP's hips, neck and head top), rotations."""
+    """Return the targets of a whole body: SMPL-X keypoints (`lsp`: and LSP's hips, neck, head top), all rotations."""
     joints = {"global_orient": 0, "body_pose": 21, "jaw_pose": 0, "left_hand_pose": 15, "right_hand_pose": 15}
     return TargetLayout(Skeleton.read("smplx_lsp" if lsp else "smplx"), joints, betas, expression)
 

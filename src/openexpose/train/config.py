@@ -61,7 +61,7 @@ class DataConfig:
     reference_quirks: bool = False
     """Augment with all habits of the reference (`data.augment.Quirks`), bit for bit but slower."""
     augment: Literal["reference", "strong"] = "reference"
-    """"strong": also colours, blur, JPEG, occluders and truncation, for few photos (not in the whole network's stage)."""
+    """"strong": also colours, blur, JPEG, occluders, truncation, for few photos (not in the stage "whole")."""
     box_scale: float = 1.0
     """Side of a person's crop over the longer side of its box, before it varies."""
     view_px: int = 768

@@ -18,6 +18,7 @@ from openexpose.data.mix import MixConfig, Mixture
 from openexpose.data.pack import PhotoPack
 from openexpose.data.record import Record
 from openexpose.data.sample import Sample, TargetLayout, body_layout, hand_layout, head_layout
+from openexpose.data.splits import body_packs, face_packs
 from openexpose.errors import ConfigError, DataError
 from openexpose.geometry.crop import inverse_affine, normalise
 from openexpose.losses.network import Target
@@ -164,6 +165,10 @@ def _store(name: str, folder: str | None, config: TrainConfig) -> Store:
     if file.endswith(".npz"):
         with Npz(Path(file)) as members:
             is_pack = "webp" in members
+        if is_pack and rows in ("train", "validation"):
+            with Npz(Path(file)) as members:
+                packs = face_packs if members.header("keypoints2d").shape[1] == 68 else body_packs
+            return packs(Path(file))[rows == "validation"]
         if is_pack:
             first, last = _rows(name, rows)
             return PhotoPack.open(Path(file), first=first, last=last)
@@ -177,7 +182,10 @@ def _store(name: str, folder: str | None, config: TrainConfig) -> Store:
 
 
 def _rows(name: str, text: str) -> tuple[int, int | None]:
-    """First and last row of a pack named FILE.npz@FIRST:LAST; all rows without the @."""
+    """First and last row of a pack named FILE.npz@FIRST:LAST; all rows without the @.
+
+    FILE.npz@train and FILE.npz@validation are the halves of `data.splits`.
+    """
     if not text:
         return 0, None
     first, colon, last = text.partition(":")
