@@ -134,14 +134,14 @@ class Predictor:
             )
         return crop
 
-    def fit(self, people: Sequence["Found"]) -> list[Prediction]:
-        """One answer a person, in order; at most `BATCH` go through the networks at once.
+    def fit(self, people: Sequence["Found"], *, batch: int = BATCH) -> list[Prediction]:
+        """One answer a person, in order; at most `batch` go through the networks at once.
 
         Raises DataError naming the photo of a box that lies beside it, or of an answer that is not finite.
         """
         out: list[Prediction] = []
-        for first in range(0, len(people), BATCH):
-            group = people[first : first + BATCH]
+        for first in range(0, len(people), batch):
+            group = people[first : first + batch]
             crops = [self.crop(p.shot, p.detection) for p in group]
             with torch.inference_mode():
                 estimate = self.network(look_at([p.shot.rgb for p in group], crops))
