@@ -17,7 +17,7 @@ from openexpose.errors import ConfigError
 from openexpose.geometry.rotations import axis_angle_to_matrix
 from openexpose.skeleton import Skeleton
 from openexpose.synth.ahead import DrawAhead
-from openexpose.synth.labels import PARTS, PartShapes, record_of
+from openexpose.synth.labels import LSP_EXTRA, PARTS, PartShapes, record_of
 from openexpose.synth.light import lit_share, openness
 from openexpose.synth.make import Job, make
 from openexpose.synth.mannequin import Mannequin, free_with_whole_face

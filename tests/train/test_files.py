@@ -14,8 +14,9 @@ from openexpose.nets.config import expose, only
 from openexpose.skeleton import Skeleton
 from openexpose.train import build
 from openexpose.train.config import DataConfig
-from openexpose.train.files import file_sources
+from openexpose.train.files import _store, file_sources
 from openexpose.train.presets import expose as expose_preset
+from openexpose.train.presets import lite_head
 from openexpose.train.run import train
 from train.runs import body_file, small
 
@@ -129,3 +130,20 @@ def test_a_pack_may_leave_out_its_last_photos(tmp_path: Path) -> None:
     assert batch.targets["body_pose"].weight.sum() == 0 and batch.targets["keypoints2d"].value[..., 2].sum() > 0
     with pytest.raises(ConfigError, match="FIRST:LAST"):
         file_sources(replace(config, data=replace(data, train=(f"{pack}@last",))), build.network_config(config))
+
+
+def test_a_pack_by_the_halves_of_its_split(tmp_path):
+    n = 260
+    webp = cv2.imencode(".webp", np.full((40, 40, 3), 90, np.uint8))[1].ravel()
+    points = np.dstack([np.random.default_rng(0).uniform(2, 38, (n, 68, 2)), np.ones((n, 68, 1))])
+    files = np.array([f"a/Person{i // 3}_{i}.jpg" for i in range(n)])
+    path = tmp_path / "faces.npz"
+    np.savez(path, webp=np.tile(webp, n), offsets=np.arange(n + 1) * len(webp), keypoints2d=points.astype(np.float32),
+             source=np.zeros(n, np.uint8), source_file=files)  # fmt: skip
+    config = replace(lite_head(), data=DataConfig(train=(f"{path}@train",), shares=(1.0,)))
+    halves = [_store(f"{path}@{half}", None, config) for half in ("train", "validation")]
+    people = [{files[int(store.row(i).photo.rpartition("#")[2])].split("_")[0] for i in range(len(store))}
+              for store in halves]  # fmt: skip
+    assert len(halves[1]) == 200 and len(halves[0]) > 0 and not people[0] & people[1]
+    with pytest.raises(ConfigError, match="rows are written"):
+        _store(f"{path}@trian:", None, config)
