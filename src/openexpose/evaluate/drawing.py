@@ -36,8 +36,13 @@ def two_panels(
     view = Crop(square.centre_px, square.side_px, PANEL_PX)
     panel = view.cut(photo)
     T = view.T_crop_photo
-    dots = draw_keypoints(panel, moved(T, true_px), colours=[TRUE], radius_px=2.0)
-    dots = draw_keypoints(dots, moved(T, pred_px), colours=[PREDICTED], radius_px=2.0)
+    dots = draw_keypoints(panel, moved(T, true_px), colours=[TRUE], radius_px=_dot_px(len(true_px)))
+    dots = draw_keypoints(dots, moved(T, pred_px), colours=[PREDICTED], radius_px=_dot_px(len(true_px)))
     s, tx, ty = (float(v) for v in camera)
     seen = render(vertices_m, faces, WeakCamera.in_crop(s, tx, ty, side_px=PANEL_PX), material=BLUE, look=_QUICK)
     return np.concatenate([dots, composite(panel, seen, opacity=0.8)], 1)
+
+
+def _dot_px(points: int) -> float:
+    """Many points are drawn small."""
+    return 2.0 if points < 30 else 1.2

@@ -19,6 +19,7 @@ from openexpose.evaluate.networks import (
     Networks,
     PartAnswer,
     boxed_px,
+    heat_rows,
     mean_part,
     parts,
     picture_of,
@@ -26,7 +27,7 @@ from openexpose.evaluate.networks import (
     square_of_points,
 )
 from openexpose.evaluate.score import Outcome
-from openexpose.evaluate.variants import MEAN, named, side_by_side
+from openexpose.evaluate.variants import HEAT, MEAN, named, side_by_side
 from openexpose.metrics import OUTER_EYES_68, nme_01
 from openexpose.skeleton import Skeleton
 
@@ -130,14 +131,20 @@ def score(nets: Networks, faces: Faces, *, scale: float | None = None, done: Cal
     nets.need("head")
     model = nets.models["head"]
     answers: list[PartAnswer[Any]] = []
-    places = []
+    places: list[Tensor] = []
+    heat: list[Tensor] = []
+    heatmaps = heat_rows(nets.config.part("head").points, POINTS.names)
     for answer in parts(nets, "head", faces.photo, square_of_points(faces.points_px, network_scale)):
         with torch.inference_mode():
             places.append(answer.photo_px(landmarks_m(pose_of(model, answer.params))))
+        seen_px = answer.heat_px()
+        if heatmaps is not None and seen_px is not None:
+            heat.append(seen_px[:, heatmaps])
         answers.append(answer)
         done(answer.rows[-1] + 1)
     rest = landmarks_m(pose_of(model, mean_part(model, "head", None, len(faces))))
-    found = {"": torch.cat(places), MEAN: boxed_px(rest, torch.from_numpy(faces.points_px))}
+    found = {"": torch.cat(places)} | ({HEAT: torch.cat(heat)} if heat else {})
+    found |= {MEAN: boxed_px(rest, torch.from_numpy(faces.points_px))}
     said = (
         "error: mean distance over the marked points, over the distance of the true outer eye corners",
         f"the head network alone, in the square of {network_scale:.3g} times the marked points' box",

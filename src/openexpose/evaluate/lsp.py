@@ -14,9 +14,18 @@ from openexpose.body import BodyModel
 from openexpose.data.pack import BOX_SCALE, PhotoPack
 from openexpose.data.splits import body_packs, lspet_validation
 from openexpose.errors import DataError
-from openexpose.evaluate.networks import BodyAnswer, Networks, bodies, boxed_px, mean_body, picture_of, pose_of
+from openexpose.evaluate.networks import (
+    BodyAnswer,
+    Networks,
+    bodies,
+    boxed_px,
+    heat_rows,
+    mean_body,
+    picture_of,
+    pose_of,
+)
 from openexpose.evaluate.score import Outcome, Score
-from openexpose.evaluate.variants import MEAN, named
+from openexpose.evaluate.variants import HEAT, MEAN, named
 from openexpose.geometry.crop import Crop
 from openexpose.metrics import segment_px
 from openexpose.readers.mat import read_mat
@@ -172,12 +181,17 @@ def score(nets: Networks, people: People, *, scale: float = BOX_SCALE, done: Cal
     model = nets.models["body"]
     answers: list[BodyAnswer] = []
     places: list[Tensor] = []
+    heat: list[Tensor] = []
+    heatmaps = heat_rows(nets.config.part("body").points, JOINTS.names)
     for answer in bodies(nets, people.photo, people.crops(nets.need("body").crop_px, scale=scale)):
         with torch.inference_mode():
             places.append(answer.photo_px(pose_of(model, answer.params).regressed_m("j14")))
+        seen_px = answer.heat_px()
+        if heatmaps is not None and seen_px is not None:
+            heat.append(seen_px[:, heatmaps])
         answers.append(answer)
         done(answer.rows[-1] + 1)
-    found = {"": torch.cat(places), MEAN: mean_places_px(model, people)}
+    found = {"": torch.cat(places)} | ({HEAT: torch.cat(heat)} if heat else {}) | {MEAN: mean_places_px(model, people)}
     said = (
         "a joint is right within 0.2 of the torso: right shoulder to left hip; where an end is unmarked left to right, "
         "then one side, then neck to hip",

@@ -18,6 +18,7 @@ from openexpose.geometry.camera import weak_project
 from openexpose.geometry.crop import Crop
 from openexpose.geometry.rotations import axis_angle_to_matrix
 from openexpose.nets.attention import Squares
+from openexpose.nets.codec import Estimate
 from openexpose.nets.config import NetConfig
 from openexpose.nets.expose import ExPose
 from openexpose.nets.inputs import look_at
@@ -82,6 +83,18 @@ class BodyAnswer:
     """The body network's own."""
     camera: Float[Tensor, "B 3"]
     crops: Sequence[Crop]
+    heat_u: Float[Tensor, "B K 2"] | None
+    """Where the body network's heatmaps see the points of its config, in [-1, 1] over the crop; None without."""
+
+    def heat_px(self) -> Float[Tensor, "B K 2"] | None:
+        """The heatmaps' points in photo pixels."""
+        if self.heat_u is None:
+            return None
+        places = []
+        for u, crop in zip(self.heat_u.double().numpy(), self.crops, strict=True):
+            T = crop.T_photo_crop
+            places.append((0.5 * u + 0.5) * (crop.size_px - 1) @ T[:, :2].T + T[:, 2])
+        return torch.from_numpy(np.stack(places))
 
     def photo_px(self, points_m: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K 2"]:
         """Where the weak camera sees points of the body (camera axes, about its own origin), in photo pixels."""
@@ -98,11 +111,20 @@ class PartAnswer(Generic[PartParams]):
     params: PartParams
     camera: Float[Tensor, "B 3"]
     squares: Squares
+    heat_u: Float[Tensor, "B K 2"] | None
+    """Where the network's heatmaps see the points of its config, in [-1, 1] over the square; None without."""
+
+    def heat_px(self) -> Float[Tensor, "B K 2"] | None:
+        """The heatmaps' points in photo pixels."""
+        return None if self.heat_u is None else self._px(self.heat_u)
 
     def photo_px(self, points_m: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K 2"]:
         """Where the weak camera sees points of the part, in photo pixels: the square's edges are -1 and 1."""
-        u = weak_project(points_m, self.camera).double()
-        return self.squares.centre_px.double()[:, None] + 0.5 * self.squares.side_px.double()[:, None, None] * u
+        return self._px(weak_project(points_m, self.camera))
+
+    def _px(self, u: Float[Tensor, "B K 2"]) -> Float[Tensor, "B K 2"]:
+        half_px = 0.5 * self.squares.side_px.double()[:, None, None]
+        return self.squares.centre_px.double()[:, None] + half_px * u.double()
 
 
 def bodies(nets: Networks, photo_of: PhotoOf, crops: Sequence[Crop], *, batch: int = 16) -> Iterator[BodyAnswer]:
@@ -117,10 +139,10 @@ def bodies(nets: Networks, photo_of: PhotoOf, crops: Sequence[Crop], *, batch: i
         with torch.inference_mode():
             if nets.whole is not None:
                 whole = nets.whole(look)
-                yield BodyAnswer(rows, whole.params, whole.body.params, whole.camera, here)
+                yield BodyAnswer(rows, whole.params, whole.body.params, whole.camera, here, _heat_u(whole.body))
             else:
                 own = network(look.crops)
-                yield BodyAnswer(rows, own.params, own.params, own.camera, here)
+                yield BodyAnswer(rows, own.params, own.params, own.camera, here, _heat_u(own))
 
 
 def parts(
@@ -136,7 +158,7 @@ def parts(
         photos = [torch.from_numpy(photo_of(i)) for i in rows]
         with torch.inference_mode():
             estimate = network(here.cut(photos, network.crop_px))
-            yield PartAnswer(rows, estimate.params, estimate.camera, here)
+            yield PartAnswer(rows, estimate.params, estimate.camera, here, _heat_u(estimate))
 
 
 def picture_of(
@@ -234,6 +256,15 @@ def boxed_px(points_m: Float[Tensor, "B K 3"], true_px: Float[Tensor, "B K 2"]) 
     (low, high), (low_px, high_px) = tight(seen), tight(true)
     scale = (high_px - low_px).amax(-1) / (high - low).amax(-1)
     return (seen - ((low + high) / 2)[:, None]) * scale[:, None, None] + ((low_px + high_px) / 2)[:, None]
+
+
+def heat_rows(names: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
+    """Rows of the wanted points among a config's heatmap points; None if any is missing."""
+    return [list(names).index(n) for n in wanted] if set(wanted) <= set(names) else None
+
+
+def _heat_u(estimate: Estimate[Any]) -> Tensor | None:
+    return None if estimate.points is None else estimate.points.at_u
 
 
 def _batches(count: int, batch: int) -> list[range]:

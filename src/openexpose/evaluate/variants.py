@@ -12,6 +12,8 @@ from openexpose.evaluate.score import Outcome, Score
 
 OWN = "no attention"
 """The body network's own estimate, as if nothing had been looked at again."""
+HEAT = "heatmaps"
+"""Where the network's heatmaps see the points, without a body."""
 MEAN = "mean pose"
 """What a network that has learnt nothing but the average would score."""
 Columns = Mapping[str, Tensor]
@@ -111,7 +113,7 @@ def variants_table(outcome: Outcome, *, full: int | None = None) -> Table:
     )
     values = {s.name: s for s in outcome.scores}
     figures = [s for s in outcome.scores if ", " not in s.name]
-    variants = [v for v in (OWN, MEAN) if named(figures[0].name, v) in values]
+    variants = [v for v in (OWN, HEAT, MEAN) if named(figures[0].name, v) in values]
     for name in ("figure", "unit", "answer", *variants, *(["gain"] if outcome.derived else []), "aim", ""):
         out.add_column(name, justify="left" if name in ("figure", "unit", "") else "right")
     for score in figures:
