@@ -167,7 +167,8 @@ class Worker:
                 else:
                     rows.append(item)
         except (DataError, AssetError) as e:
-            problems.append(Problem(task.job.name, f"{e}; left out, with its {len(rows)} rows before that"))
+            before = f", with the {len(rows):,} rows before that" if rows else ""
+            problems.append(Problem(task.job.name, f"{e}; left out{before}"))
             rows = []
         block = block_of(rows, problems, f"{task.output}, {task.job.name}")
         save_block(task.path, block, task.fingerprint)

@@ -47,7 +47,7 @@ CONVERTERS: Final[Mapping[str, Spec]] = MappingProxyType(
                              "SMPL-X fits to photos of COCO, MPII, LSP and LSPET, picked by people", EXPOSE),
         "spin_smplx": Spec("spin_smplx", ("spin_smplx_train",), "spin_in_smplx",
                            "SPIN's SMPL fits to COCO, LSP, LSPET and MPII, turned into SMPL-X", SPIN),
-        "h36m": Spec("h36m", ("h36m_smplx_train",), "h36m", "Human3.6M: 3D joints of training subjects", H36M),
+        "h36m": Spec("h36m", ("h36m_train",), "h36m", "Human3.6M: 3D joints of training subjects", H36M),
         "ehf": Spec("ehf", ("ehf_val",), "EHF", "Expressive hands and faces: 100 photos with SMPL-X meshes", EHF),
         "ffhq": Spec("ffhq", ("ffhq_flame_train", "ffhq_flame_val"), "ffhq",
                      "FFHQ faces with FLAME fits (ffhq_annotations.npz)", FFHQ),
