@@ -8,7 +8,7 @@ everything that had to be left out. It never writes anything: `run.py` does.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -62,6 +62,7 @@ class Problem:
         return f"{self.where}: {self.what}"
 
 
+@runtime_checkable
 class Converter(Protocol):
     """The functions of a converter's module."""
 
