@@ -63,6 +63,7 @@ class Problem:
 
 
 @runtime_checkable
+@runtime_checkable
 class Converter(Protocol):
     """The functions of a converter's module."""
 
