@@ -13,6 +13,8 @@ from openexpose.errors import DataError
 
 MOST_METRES = 100.0
 """3D joints further from the origin than this are millimetres, or wrong."""
+IN_MILLIMETRES = ("stirling",)
+"""`config` of files whose 3D points are in millimetres, because the reference's are (docs/data.md)."""
 MOST_RADIANS = 4 * np.pi
 """Rotation vectors longer than this are degrees, or wrong."""
 MOST_COEFFICIENT = 30.0
@@ -39,11 +41,12 @@ def check_values(data: HumanData) -> Iterator[Finding]:
 
     Looks at boxes (pixels), 2D keypoints (pixels), 3D keypoints (metres), rotations (radians), shape and expression.
     """
+    unit = 1000.0 if "config" in data.columns and str(data.column("config")) in IN_MILLIMETRES else 1.0
     for start in range(0, len(data), CHUNK_ROWS):
         rows = slice(start, min(start + CHUNK_ROWS, len(data)))
         for key in data.keys():  # noqa: SIM118
             if data.columns.rows(key) == len(data) and data.column(key).dtype.kind == "f":
-                yield from _check_chunk(key, np.asarray(data.column(key)[rows], np.float64), start)
+                yield from _check_chunk(key, np.asarray(data.column(key)[rows], np.float64), start, unit)
 
 
 def check_photos(store: Store, *, decode: bool) -> Iterator[Finding]:
@@ -80,11 +83,11 @@ def check(store: Store, *, photos: bool, decode: bool) -> Iterator[Finding]:
         yield from check_photos(store, decode=decode)
 
 
-def _check_chunk(key: str, values: NDArray[np.float64], first_row: int) -> Iterator[Finding]:
+def _check_chunk(key: str, values: NDArray[np.float64], first_row: int, unit: float) -> Iterator[Finding]:
     flat = values.reshape(len(values), -1)
     broken = ~np.isfinite(flat).all(1)
     yield from _report(broken, first_row, key, "holds a value that is not finite")
-    limit = _limit(key)
+    limit = _limit(key, unit)
     if key in KEYPOINTS:
         confidence = values[..., -1]
         yield from _report(
@@ -105,12 +108,12 @@ def _check_chunk(key: str, values: NDArray[np.float64], first_row: int) -> Itera
         yield from _report(sizes > most, first_row, key, f"reaches {{:.4g}}, more than {most:.4g} {unit}", sizes)
 
 
-def _limit(key: str) -> tuple[float, str] | None:
+def _limit(key: str, unit: float) -> tuple[float, str] | None:
     """The largest plausible size of a column's values, and what to think of larger ones."""
     if key in ("keypoints2d", "bbox_xywh"):
         return MOST_PIXELS, "pixels"
     if key in ("keypoints3d", "vertices"):
-        return MOST_METRES, "metres: millimetres?"
+        return MOST_METRES * unit, "metres: millimetres?" if unit == 1 else "millimetres"
     outer, _, inner = key.partition("/")
     if outer in FAMILIES:
         if any(word in inner for word in _ROTATIONS):

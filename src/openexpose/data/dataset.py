@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ from openexpose.data.degrade import Damage, channel_noise, damaged, draw_damage,
 from openexpose.data.humandata import HumanData
 from openexpose.data.record import Record
 from openexpose.data.sample import Sample, SampleBatch, TargetLayout, View, collate
-from openexpose.data.targets import misnamed_hand, targets_of
+from openexpose.data.targets import hands_are_misnamed, misnamed_hand, targets_of
 from openexpose.errors import ConfigError, DataError
 from openexpose.geometry.affine import Affine, compose, resample
 from openexpose.geometry.crop import inverse_affine
@@ -24,6 +25,8 @@ MEAN_GREY = (124, 116, 104)
 """The mean colour: what lies outside the photo in a view is then zero for the networks (spec 3.2)."""
 MAX_SKIPS = 32
 """Bad rows in a row after which skipping gives up: the data set's folder is wrong then."""
+ROWS_ASKED = 15
+"""Rows of which the majority says whether a file names fingers wrongly."""
 
 
 @runtime_checkable
@@ -52,7 +55,8 @@ class HumanDataStore:
     root: Path
     """`image_path` is relative to this folder (the reference: data/datasets/<name>)."""
     misnamed_hands: bool = False
-    """The file was written by the reference's FreiHAND converter: fingers carry wrong names (spec 10.1)."""
+    """The file may come from the reference's FreiHAND converter, which names fingers wrongly (spec 10.1): if its rows
+    show that it does, hands are given under their true names."""
 
     @property
     def name(self) -> str:
@@ -65,10 +69,18 @@ class HumanDataStore:
     def row(self, index: int) -> Record:
         """Return one row, hands under their true names."""
         record = self.data.row(index)
-        if not self.misnamed_hands:
+        if not (self.misnamed_hands and self._wrong_names):
             return record
         k2d, k3d = (None if k is None else misnamed_hand(k) for k in (record.keypoints2d, record.keypoints3d))
         return Record(record.photo, record.box_xywh_px, k2d, k3d, record.params, record.family, record.extras)
+
+    @cached_property
+    def _wrong_names(self) -> bool:
+        """What most of a few rows spread over the file say."""
+        spread = np.unique(np.linspace(0, len(self.data) - 1, ROWS_ASKED).astype(int)) if len(self.data) else []
+        points = [r.keypoints3d or r.keypoints2d for r in map(self.data.row, map(int, spread))]
+        votes = [hands_are_misnamed(p) for p in points if p is not None]
+        return 2 * sum(votes) > len(votes)
 
     def photo(self, index: int) -> images.Source:
         """Return the path of a row's photo; DataError if the file names no photos."""

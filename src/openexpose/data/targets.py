@@ -136,3 +136,18 @@ def misnamed_hand(points: Keypoints) -> Keypoints:
     """
     mano, freihand = Skeleton.read("mano"), Skeleton.read("freihand")
     return Keypoints(freihand, points.as_skeleton(mano).xyc)
+
+
+def hands_are_misnamed(points: Keypoints) -> bool:
+    """Do a right hand's names contradict its places, as in files of the reference's FreiHAND converter?
+
+    Under the right names bones are shorter, in 3D and in pixels alike. False where the hand is not known in full.
+    """
+    freihand = Skeleton.read("freihand")
+    lengths = []
+    for xyc in (points.as_skeleton(freihand).xyc, misnamed_hand(points).xyc):
+        if not (xyc[:, -1] > 0).all():
+            return False
+        child, parent = np.array(freihand.bones).T
+        lengths.append(np.linalg.norm(xyc[child, :-1] - xyc[parent, :-1], axis=1).sum())
+    return bool(lengths[1] < lengths[0])
