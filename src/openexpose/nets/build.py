@@ -14,6 +14,7 @@ from openexpose.nets.hrnet import HRNetExPose
 from openexpose.nets.means import Means, mean_vector
 from openexpose.nets.params import PARAMS, Part
 from openexpose.nets.points import PointBackbone
+from openexpose.nets.refine import Refiner
 from openexpose.nets.regressor import IterativeRegressor, PartRegressor
 
 FAMILY = {"body": "smplx", "hand": "mano", "head": "flame"}
@@ -28,7 +29,8 @@ def build_expose(config: NetConfig, body_model: BodyModel, *, means: Means) -> E
     """
     check_fit(config.part("body"), "body", body_model)
     body, hand, head = (build_part(part, config.part(part), means=means) for part in PARAMS)
-    return ExPose(body, hand, head, body_model=body_model, zoom=config.zoom, gate=config.gate)
+    refine = None if config.refine is None else Refiner(config.refine, config.part("body").points)
+    return ExPose(body, hand, head, body_model=body_model, zoom=config.zoom, gate=config.gate, refine=refine)
 
 
 def build_part(part: Part, config: PartConfig, *, means: Means) -> PartRegressor[Any]:

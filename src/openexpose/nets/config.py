@@ -7,7 +7,6 @@ from openexpose.errors import ConfigError
 from openexpose.nets.params import PARAMS, Part
 from openexpose.skeleton import Skeleton
 
-
 LITE_BACKBONES = ("lite0_deep", "lite0_shallow")
 """Our backbones on EfficientNet-Lite0 (`points.py`): down to stride 32, and to stride 16."""
 
@@ -88,6 +87,25 @@ class GateConfig:
 
 
 @dataclass(frozen=True)
+class RefineConfig:
+    """How the body's guess is pulled onto what its heatmaps see (`refine.py`). Beyond the reference."""
+
+    steps: int = 4
+    """Gauss-Newton steps."""
+    spread_u: float = 0.05
+    """How far a sure heatmap is expected to be off, in half crop sides."""
+    outlier_u: float = 0.12
+    """Points further off than this pull with constant force."""
+    least_peak: float = 0.1
+    """Heatmaps less concentrated than this (0 to 1) do not pull."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for values that make no sense."""
+        if self.steps < 1 or self.spread_u <= 0 or self.outlier_u <= 0 or not 0 <= self.least_peak < 1:
+            raise ConfigError(f"{self}: steps >= 1, spread_u > 0, outlier_u > 0, 0 <= least_peak < 1")
+
+
+@dataclass(frozen=True)
 class NetConfig:
     """A whole model, or one part of it: a part that is None is not built."""
 
@@ -99,6 +117,8 @@ class NetConfig:
     zoom: ZoomConfig = field(default_factory=ZoomConfig)
     gate: GateConfig | None = None
     """None: part answers always replace the body's, as in the reference."""
+    refine: RefineConfig | None = None
+    """None: the body network's answer stays as it is, as in the reference."""
 
     def part(self, part: Part) -> PartConfig:
         """One part's settings. Raises ConfigError if this model is built without it."""
@@ -156,6 +176,7 @@ def lite() -> NetConfig:
         hand=replace(small, upside_down=False, num_expression=0, points=freihand),
         head=replace(small, camera_scale=8.0, num_betas=100, num_expression=50, points=flame),
         zoom=ZoomConfig(hand_scale=2.2, head_scale=1.6),
+        refine=RefineConfig(),
     )
 
 

@@ -23,6 +23,7 @@ from openexpose.nets.attention import (
 from openexpose.nets.codec import Estimate
 from openexpose.nets.config import GateConfig, ZoomConfig
 from openexpose.nets.params import BodyParams, HandParams, HeadParams
+from openexpose.nets.refine import Refiner
 from openexpose.nets.regressor import PartRegressor
 
 
@@ -35,7 +36,7 @@ class WholeEstimate:
     camera: Float[Tensor, "B 3"]
     """(s, tx, ty) over the body crop; the parts' cameras are not used."""
     body: Estimate[BodyParams]
-    """The body network's own estimate."""
+    """The body network's own estimate, pulled onto its heatmaps where the config says so."""
     hands: Estimate[HandParams]
     """2B rows: all right hands, then all left hands mirrored."""
     head: Estimate[HeadParams]
@@ -59,15 +60,17 @@ class ExPose(nn.Module):
         body_model: BodyModel,
         zoom: ZoomConfig,
         gate: GateConfig | None,
+        refine: Refiner | None = None,
     ) -> None:
         super().__init__()
         self.body, self.hand, self.head = body, hand, head
         self.body_model = body_model
-        self.zoom, self.gate = zoom, gate
+        self.zoom, self.gate, self.refine = zoom, gate, refine
 
     def forward(self, look: Look) -> WholeEstimate:
         """Everybody in the batch; an empty batch gives empty results."""
         body = self.body(look.crops)
+        body = body if self.refine is None or self.training else self.refine(body, self.body_model)
 
         points_px = self.points_px(body.params, body.camera, look)
         right = squares_around(points_px, RIGHT_HAND_POINTS, self.zoom.hand_scale, look)

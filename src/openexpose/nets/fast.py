@@ -30,7 +30,7 @@ def speed_up(model: ExPose, *, dtype: torch.dtype = torch.float32) -> ExPose:
     Raises ConfigError if the model is in training mode or the dtype is another.
     """
     parts = [speed_up_part(part, dtype=dtype) for part in (model.body, model.hand, model.head)]
-    return ExPose(*parts, body_model=model.body_model, zoom=model.zoom, gate=model.gate).eval()
+    return ExPose(*parts, body_model=model.body_model, zoom=model.zoom, gate=model.gate, refine=model.refine).eval()
 
 
 def speed_up_part(part: PartRegressor[Any], *, dtype: torch.dtype = torch.float32) -> PartRegressor[Any]:

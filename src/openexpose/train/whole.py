@@ -22,7 +22,8 @@ class LearningExPose(ExPose):
 
     def __init__(self, calm: ExPose, disturb: DisturbConfig) -> None:
         """calm: the model whose networks these are."""
-        super().__init__(calm.body, calm.hand, calm.head, body_model=calm.body_model, zoom=calm.zoom, gate=calm.gate)
+        parts = (calm.body, calm.hand, calm.head)
+        super().__init__(*parts, body_model=calm.body_model, zoom=calm.zoom, gate=calm.gate, refine=calm.refine)
         self.disturb = disturb
 
     def posed(self, params: BodyParams) -> Posed:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from openexpose.errors import ConfigError, DataError, WeightsError
-from openexpose.nets.config import GateConfig, NetConfig, PartConfig, ZoomConfig
+from openexpose.nets.config import GateConfig, NetConfig, PartConfig, RefineConfig, ZoomConfig
 from openexpose.readers import write_atomically
 
 METADATA_KEY = "openexpose"
@@ -148,9 +148,15 @@ def config_of(header: Header, path: Path) -> NetConfig:
 
     Raises WeightsError if its fields are not those of this program's version or make no network.
     """
-    raw = dict(header.config)
+    raw = {"refine": None} | dict(header.config)  # files from before there was refinement
     try:
-        for name, kind in (("body", PartConfig), ("hand", PartConfig), ("head", PartConfig), ("gate", GateConfig)):
+        for name, kind in (
+            ("body", PartConfig),
+            ("hand", PartConfig),
+            ("head", PartConfig),
+            ("gate", GateConfig),
+            ("refine", RefineConfig),
+        ):
             raw[name] = None if raw[name] is None else kind(**{k: _tupled(v) for k, v in raw[name].items()})
         return NetConfig(**raw | {"zoom": ZoomConfig(**raw["zoom"])})
     except (ConfigError, AttributeError, TypeError, KeyError, ValueError) as e:

@@ -1,0 +1,154 @@
+"""A few Gauss-Newton steps that pull the body's guess onto the points its heatmaps see (SMPLify's idea, learned start).
+
+The regressor knows depth and what is hidden; heatmaps know where things are in the picture. Each step turns joints in
+camera axes: a point moves by d x (X - p) when joint p above it turns by the small vector d, so the Jacobian is closed
+form, and one small symmetric system per person is solved. Beyond the reference; off unless a config asks for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from openexpose.body import BodyModel, Posed
+from openexpose.errors import ConfigError
+from openexpose.geometry.rotations import axis_angle_to_matrix
+from openexpose.nets.codec import Estimate
+from openexpose.nets.config import RefineConfig
+from openexpose.nets.params import BodyParams
+from openexpose.nets.points import Points
+
+LSP_ROWS = {"right_hip_extra": 2, "left_hip_extra": 3, "neck_extra": 12, "headtop": 13}
+"""Points of a J14 regressor that are no keypoints of SMPL-X."""
+CARRIED_BY = {
+    "right_hip_extra": "pelvis", "left_hip_extra": "pelvis", "neck_extra": "neck", "headtop": "head", "nose": "head",
+    "right_eye": "head", "left_eye": "head", "right_ear": "head", "left_ear": "head",
+    "right_bigtoe": "right_foot", "left_bigtoe": "left_foot", "right_heel": "right_ankle",
+    "left_heel": "left_ankle", "right_middle_1": "right_wrist", "left_middle_1": "left_wrist",
+}  # fmt: skip
+"""Joint that carries a point, where the point is no joint itself."""
+TURNING = 22
+"""Pelvis and the 21 body joints turn; fingers and face do not."""
+STIFF_RAD = {
+    "pelvis": 0.5, "hip": 0.6, "spine": 0.12, "knee": 0.5, "ankle": 0.25, "foot": 0.1, "neck": 0.2, "collar": 0.15,
+    "head": 0.3, "shoulder": 0.7, "elbow": 0.6, "wrist": 0.3,
+}  # fmt: skip
+"""How far each joint may be expected to be wrong."""
+_CAMERA_SPREAD = (0.15, 0.15, 0.15)
+"""The same for log scale, and the shift in metres."""
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """Settings and the names of the heatmaps: `refiner(estimate, body_model)` gives the refined estimate."""
+
+    config: RefineConfig
+    names: tuple[str, ...]
+
+    def __call__(self, body: Estimate[BodyParams], model: BodyModel) -> Estimate[BodyParams]:
+        """The estimate with other rotations and another camera; its raw vector (fingers, jaw) stays.
+
+        Raises ConfigError if the network drew no heatmaps.
+        """
+        if body.points is None:
+            raise ConfigError("refinement needs a body network with heatmaps (the `lite` ones)")
+        params, camera = refined(body.params, body.camera, body.points, self.names, model=model, config=self.config)
+        return replace(body, params=params, camera=camera)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Which joints move which of the network's points."""
+
+    keypoint_rows: tuple[int, ...]
+    """Of each point in keypoints followed by J14."""
+    moves: Bool[Tensor, "K J"]
+    spread_rad: Float[Tensor, " J"]
+
+
+def refined(
+    params: BodyParams, camera: Float[Tensor, "B 3"], seen: Points, names: Sequence[str], *, model: BodyModel,
+    config: RefineConfig,
+) -> tuple[BodyParams, Float[Tensor, "B 3"]]:  # fmt: skip
+    """Params and camera whose projected points lie nearer to what the heatmaps see.
+
+    camera: (s, tx, ty) of weak perspective.   names: of the heatmaps.   Rows do not influence each other.
+    Raises ConfigError for a body model without the points, or a heatmap whose carrier is not known.
+    """
+    layout = _layout(names, model)
+    J, like = TURNING, camera
+    spread = torch.cat([layout.spread_rad.repeat_interleave(3), torch.tensor(_CAMERA_SPREAD)]).to(like)
+    stiff = 1 / spread.square()
+    moves = layout.moves.to(like.device)
+    done = like.new_zeros(len(like), 3 * J + 3)
+    trust = ((seen.peak - config.least_peak) / (1 - config.least_peak)).clamp(min=0)
+    for _ in range(config.steps):
+        posed = model.shape(params.betas, params.expression).pose(params.R_parent_child())
+        points = _points(posed, model, layout)
+        apart = seen.at_u - camera[:, None, :1] * (points[..., :2] + camera[:, None, 1:])
+        weight = trust / config.spread_u**2 / (apart.norm(dim=-1) / config.outlier_u).clamp(min=1)
+        jacobian = _jacobian(points, posed.joints_m[:, :J], camera, moves)
+        weighted = jacobian * weight[..., None, None]
+        A = torch.einsum("bkip,bkiq->bpq", weighted, jacobian) + torch.diag(stiff)
+        b = torch.einsum("bkip,bki->bp", weighted, apart) - stiff * done
+        step = torch.linalg.solve(A, b).clamp(-0.5, 0.5)
+        done = done + step
+        params = _turned(params, posed, step[:, : 3 * J].unflatten(1, (J, 3)))
+        camera = torch.cat([camera[:, :1] * step[:, -3:-2].exp(), camera[:, 1:] + step[:, -2:]], -1)
+    return params, camera
+
+
+def _jacobian(
+    points_m: Float[Tensor, "B K 3"],
+    joints_m: Float[Tensor, "B J 3"],
+    camera: Float[Tensor, "B 3"],
+    moves: Bool[Tensor, "K J"],
+) -> Float[Tensor, "B K 2 P"]:
+    """How the projections change with small turns of the joints (camera axes), then with log s, tx, ty."""
+    B, K = points_m.shape[:2]
+    arm = (points_m[:, :, None] - joints_m[:, None]) * moves[..., None]  # (B K J 3)
+    x, y, z = arm.unbind(-1)
+    zero = torch.zeros_like(x)
+    du = torch.stack([zero, z, -y], -1)  # x part of d x arm, for each component of d
+    dv = torch.stack([-z, zero, x], -1)
+    s = camera[:, None, None, :1]
+    turns = s[..., None] * torch.stack([du, dv], 2)  # (B K 2 J 3)
+    projected = camera[:, None, :1] * (points_m[..., :2] + camera[:, None, 1:])
+    eye = torch.eye(2, dtype=s.dtype, device=s.device).expand(B, K, 2, 2) * s
+    return torch.cat([turns.flatten(3), projected[..., None], eye], -1)
+
+
+def _turned(params: BodyParams, posed: Posed, turn_rad: Float[Tensor, "B J 3"]) -> BodyParams:
+    """Every joint turned by its own vector, given in camera axes and applied from its parent's old pose."""
+    R = params.R_parent_child()[:, :TURNING]
+    absolute, parents = posed.R_model_joint, posed.shaped.model.parents
+    above = torch.stack([torch.eye(3, dtype=R.dtype, device=R.device).expand(len(R), 3, 3) if j == 0
+                         else absolute[:, parents[j]] for j in range(TURNING)], 1)  # fmt: skip
+    new = above.mT @ axis_angle_to_matrix(turn_rad) @ above @ R
+    return replace(params, global_orient=new[:, 0], body_pose=new[:, 1:])
+
+
+def _points(posed: Posed, model: BodyModel, layout: _Layout) -> Float[Tensor, "B K 3"]:
+    every = torch.cat([posed.keypoints_m(), posed.regressed_m("j14")], 1)
+    return every[:, list(layout.keypoint_rows)]
+
+
+def _layout(names: Sequence[str], model: BodyModel) -> _Layout:
+    keypoints, joints = list(model.keypoint_names), list(model.joint_names)
+    rows, moves = [], torch.zeros(len(names), TURNING, dtype=torch.bool)
+    for k, name in enumerate(names):
+        joint = CARRIED_BY.get(name, name)
+        if joint not in joints or not (name in LSP_ROWS or name in keypoints):
+            raise ConfigError(f"the heatmap of {name!r} cannot be followed on {model.label}")
+        rows.append(len(keypoints) + LSP_ROWS[name] if name in LSP_ROWS else keypoints.index(name))
+        j = joints.index(joint)
+        j = j if name in CARRIED_BY else int(model.parents[j])  # a joint does not move itself
+        while j >= 0:
+            moves[k, j] |= j < TURNING
+            j = int(model.parents[j])
+    kinds = [next((v for n, v in STIFF_RAD.items() if n in joints[j]), None) for j in range(TURNING)]
+    if None in kinds:
+        raise ConfigError(f"{model.label} has a body joint of an unknown kind: {joints[kinds.index(None)]}")
+    return _Layout(tuple(rows), moves, torch.tensor(kinds, dtype=torch.float32))
