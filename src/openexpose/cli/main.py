@@ -14,7 +14,10 @@ from openexpose import __version__
 from openexpose.errors import OpenExposeError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("openexpose.cli.demo:Demo", "Make a first page: people of the free body model in pictures, GLB and HTML."),
+    "demo": (
+        "openexpose.cli.demo:Demo",
+        "Make a first page: people in photos, and people of the free body model in pictures, GLB and HTML.",
+    ),
     "predict": (
         "openexpose.cli.predict:Predict",
         "Fit a body with hands and face to every person in photos; a folder of results for each photo.",
@@ -60,6 +63,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "openexpose.cli.synth:Make",
         "Make labelled photos of synthetic people: images/, masks/ and labels.npz (HumanData).",
     ),
+    "eval 3dpw": ("openexpose.cli.evaluate:Pw3d", "Score weights on 3DPW: MPJPE, PA-MPJPE. Needs the data set."),
+    "eval stirling": ("openexpose.cli.evaluate:Stirling", "Score weights on Stirling/ESRC face scans: 3DRMSE."),
+    "eval freihand": ("openexpose.cli.evaluate:FreiHand", "Score weights on FreiHAND: PA-MPJPE, PA-PVE of hands."),
+    "eval ehf": ("openexpose.cli.evaluate:Ehf", "Score weights on EHF: whole body, hands and face."),
+    "eval all": (
+        "openexpose.cli.evaluate:All",
+        "Score weights on the four published benchmarks, and make one results page beside the published numbers.",
+    ),
+    "eval diff": ("openexpose.cli.evaluate:Diff", "Compare two results: differences with bootstrap intervals."),
     "eval synth": (
         "openexpose.cli.evaluate_free:Synth",
         "Score weights on the fixed synthetic test sets: bodies, hands, heads; with and without attention.",

@@ -37,7 +37,7 @@ def gallery_page(
     if outcome.parts:
         plots.append(_plot(bars_png(outcome), f"Mean error of each joint or part of {outcome.benchmark}"))
     sections: list[Section] = [
-        _figures(outcome),
+        figures_table(outcome, title=f"{outcome.samples} samples"),
         Text("What the numbers mean", outcome.said),
         Gallery("Plots", plots, wide=True),
         Gallery(f"Worst by {score.name}", [pictures[i] for i in worst], lead=f"{len(worst)} samples, worst first"),
@@ -52,24 +52,33 @@ def gallery_page(
 
 
 def write_gallery(
-    folder: Path, outcome: Outcome, names: Sequence[str], draw: Draw, *, figure: str = "", about: str = ""
+    folder: Path,
+    outcome: Outcome,
+    names: Sequence[str],
+    draw: Draw,
+    *,
+    figure: str = "",
+    cases: int = CASES,
+    about: str = "",
 ) -> Path:
     """Write `<benchmark>_<protocol>.html` in the folder and return its path; see `gallery_page`, also for errors."""
     path = folder / f"{outcome.benchmark}_{outcome.protocol}.html"
-    gallery_page(outcome, names, draw, figure=figure, about=about).write(path)
+    gallery_page(outcome, names, draw, figure=figure, cases=cases, about=about).write(path)
     return path
 
 
-def _figures(outcome: Outcome) -> Table:
+def figures_table(outcome: Outcome, *, title: str, lead: str = "") -> Table:
+    """Figures beside published ones, and numbers derived from them, for a page."""
     rows = []
     for score in outcome.scores:
-        row = published(outcome.benchmark, outcome.protocol, score.name)
-        digits = 3 if score.unit == "share" else 2
-        printed = "-" if row is None else f"{row.value:.{digits}f}"
-        source = "" if row is None else row.source + (", from memory" if row.certainty == "recalled" else "")
-        rows.append((score.name, score.unit, f"{score.value:.{digits}f}", printed, source))
-    rows += [(name, "", f"{value:.2f}", "-", "derived") for name, value in outcome.derived.items()]
-    return Table(f"{outcome.samples} samples", ("figure", "unit", "ours", "published", "source"), rows)
+        row, digits = published(outcome.benchmark, outcome.protocol, score.name), 3 if score.unit == "share" else 2
+        theirs, apart, source = "-", "-", ""
+        if row is not None:
+            theirs, apart = f"{row.value:.{digits}f}", f"{score.value - row.value:+.{digits}f}"
+            source = row.source + (", from memory" if row.certainty == "recalled" else "")
+        rows.append((score.name, score.unit, f"{score.value:.{digits}f}", theirs, apart, source))
+    rows += [(name, "", f"{value:.3f}", "-", "-", "derived") for name, value in outcome.derived.items()]
+    return Table(title, ("figure", "unit", "ours", "published", "difference", "source"), rows, lead=lead)
 
 
 def _case(outcome: Outcome, figure: str, name: str, row: int, draw: Draw) -> Picture:

@@ -52,7 +52,7 @@ PUBLISHED: tuple[Published, ...] = (
     ),
     *_paper("3dpw", "mm", {"MPJPE": 93.4, "PA-MPJPE": 60.7}),
     *_paper("stirling", "mm", {"HQ mean": 2.42, "HQ median": 1.91, "HQ std": 2.03}),
-    *_paper("stirling", "mm", {"LQ mean": 2.27, "LQ median": 1.76, "LQ std": 1.97}),
+    *_paper("stirling-lq", "mm", {"LQ mean": 2.27, "LQ median": 1.76, "LQ std": 1.97}),
     *_paper("freihand", "mm", {"PA-MPJPE": 12.2, "PA-V2V": 11.8}),
     *_paper("freihand", "share", {"F@5": 0.484, "F@15": 0.918}),
     *_paper(

@@ -125,6 +125,8 @@ def table(outcome: Outcome) -> Table:
                 f"{score.value - row.value:+.{digits}f}",
                 source,
             )
+    for name, value in outcome.derived.items():
+        out.add_row(name, "", f"{value:.3f}", "-", "-", "derived")
     return out
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from openexpose.body import Posed
 from openexpose.errors import ConfigError, DataError
 from openexpose.evaluate.score import Outcome, Protocol, Score
-from openexpose.metrics import scan_distances
+from openexpose.metrics import fit_similarity, scan_distances
 from openexpose.skeleton import Skeleton
 
 MM = 1000.0
@@ -50,10 +51,11 @@ def outcome(posed: Posed, scans: Sequence[Scan], *, protocol: Protocol, quality:
             f"{len(vertices_mm)} predicted heads but {len(scans)} scans; give each photo its subject's scan"
         )
     faces = model.faces.cpu().numpy()
-    distances_mm = [
-        scan_distances(v, faces, marks, scan=s.points_mm, scan_landmarks=s.landmarks_mm)
-        for v, marks, s in zip(vertices_mm, landmarks_mm, scans, strict=True)
-    ]
+    distances_mm, factors = [], []
+    for v, marks, scan in zip(vertices_mm, landmarks_mm, scans, strict=True):  # one scan at a time in memory
+        theirs = np.asarray(scan.landmarks_mm, np.float64)
+        distances_mm.append(scan_distances(v, faces, marks, scan=scan.points_mm, scan_landmarks=theirs))
+        factors.append(float(fit_similarity(torch.from_numpy(marks), torch.from_numpy(theirs)).scale))
     if protocol == "mmhuman3d":
         scores = [Score("3DRMSE", "mm", np.array([d.mean() for d in distances_mm]))]
     else:
@@ -61,6 +63,9 @@ def outcome(posed: Posed, scans: Sequence[Scan], *, protocol: Protocol, quality:
     said = (
         "'3DRMSE' is a mean distance over scan vertices, then over photos; nothing is squared, as in the public script",
         "the head keeps its predicted expression, jaw and rotation; seven landmarks give scale and place",
+        "the alignment hides scale: read the mean factor that it applied beside the distances (1 = true size)",
         f"photos: {quality}; scans are in millimetres",
     )
-    return Outcome("stirling", protocol, tuple(scores), said)
+    derived = {"factor applied by the alignment": float(np.mean(factors))}
+    benchmark = "stirling" if quality == "HQ" else "stirling-lq"
+    return Outcome(benchmark, protocol, tuple(scores), said, derived=derived)

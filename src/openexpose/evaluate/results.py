@@ -1,0 +1,54 @@
+"""The results page of one or several benchmarks: results.json, CSV, plots, a page for each, and one for all."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from openexpose.evaluate.gallery import CASES, figures_table, write_gallery
+from openexpose.evaluate.report import Provenance, write_report
+from openexpose.evaluate.run import Result
+from openexpose.evaluate.score import Outcome
+from openexpose.export.page import Page, Section, Table, Text
+
+
+def write_results(
+    folder: Path,
+    results: Sequence[Result],
+    *,
+    command: Sequence[str],
+    not_run: Mapping[str, str] | None = None,
+    cases: int = CASES,
+) -> Path:
+    """Write everything about some benchmarks into a folder and return the path of `results.json`.
+
+    command: as typed. not_run: benchmark -> why it has no figures; shown on the page. cases: how many of the worst and
+    of the median samples are drawn; 0 leaves the galleries away. Raises DataError when the disk refuses.
+    """
+    files = list(dict.fromkeys(f for r in results for f in r.files))
+    provenance = Provenance.now(command, files)
+    samples = {o.benchmark: r.names for r in results for o in r.outcomes}
+    outcomes = [o for r in results for o in r.outcomes]
+    path = write_report(folder, outcomes, samples=samples, provenance=provenance)
+    about = f"{provenance.command} · {provenance.created}"
+    for result in results if cases else ():
+        for outcome in result.outcomes:
+            has = any(s.name == result.figure for s in outcome.scores)
+            figure = result.figure if has else ""
+            write_gallery(folder, outcome, result.names, result.draw, figure=figure, about=about, cases=cases)
+    summary(outcomes, provenance, not_run or {}).write(folder / "results.html")
+    return path
+
+
+def summary(outcomes: Sequence[Outcome], provenance: Provenance, not_run: Mapping[str, str]) -> Page:
+    """All tables below each other, what was not run and why, and where the numbers come from."""
+    sections: list[Section] = [_table(o) for o in outcomes]
+    if not_run:
+        sections.append(Text("Not run", [f"{name}: {why}" for name, why in not_run.items()]))
+    versions = ", ".join(f"{k} {v}" for k, v in provenance.versions.items())
+    made_of = [[name, digest] for name, digest in provenance.files.items()]
+    sections.append(Table("Files", ("file", "SHA-256"), made_of, lead=versions))
+    return Page("Benchmarks", sections, subtitle=f"{provenance.command} · {provenance.created}", footer="OpenExPose")
+
+
+def _table(outcome: Outcome) -> Table:
+    title = f"{outcome.benchmark}, protocol {outcome.protocol}, {outcome.samples} samples"
+    return figures_table(outcome, title=title, lead="; ".join(outcome.said))
