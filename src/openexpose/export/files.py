@@ -1,23 +1,14 @@
 """Files that appear whole or not at all."""
 
-import os
-import tempfile
 from pathlib import Path
+
+from openexpose.readers import write_atomically
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Leave `data` in the file, or leave what was there: written beside it, then moved into place.
 
-    The folder is made if it is missing.
+    The folder is made if it is missing. Raises DataError when the disk is full or refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        beside.chmod(0o644)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(data)

@@ -5,6 +5,7 @@ specification (Khronos glTF 2.0); names of sections below are its own.
 """
 
 import json
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from openexpose.errors import DataError
 from openexpose.export.files import write_whole
 from openexpose.export.skinned import Influences, SkinnedMesh, strongest
+from openexpose.geometry.camera import T_OPENGL_OPENCV, PerspectiveCamera
 from openexpose.render.scene import to_linear, vertex_normals
 
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
@@ -36,19 +38,25 @@ class GlbReport:
     dropped_weight_mean: float
 
 
-def write_glb(path: Path, people: Sequence[SkinnedMesh], *, influences: int = 4) -> GlbReport:
+def write_glb(
+    path: Path, people: Sequence[SkinnedMesh], *, influences: int = 4, camera: PerspectiveCamera | None = None
+) -> GlbReport:
     """Leaves a .glb with all people and returns what was lost in it. See `glb` for the arguments."""
-    data, report = glb(people, influences=influences)
+    data, report = glb(people, influences=influences, camera=camera)
     write_whole(path, data)
     return report
 
 
-def glb(people: Sequence[SkinnedMesh], *, influences: int = 4) -> tuple[bytes, GlbReport]:
+def glb(
+    people: Sequence[SkinnedMesh], *, influences: int = 4, camera: PerspectiveCamera | None = None
+) -> tuple[bytes, GlbReport]:
     """The bytes of a binary glTF 2.0 file with all people, and what was lost.
 
     influences: joints for each vertex, 4 (every viewer) or 8 (JOINTS_1; exact for all our body models).
+    camera: one more node, "photo camera"; its T_camera_world starts in the file's y-up world.
     Equal arrays (faces, weights of people with one body model) are stored once.
-    Raises DataError for no people or another number of influences.
+    Raises DataError for no people or another number of influences, ConfigError for a camera with skew or unequal
+    focal lengths.
     """
     if not people:
         raise DataError("a .glb needs at least one person")
@@ -56,6 +64,8 @@ def glb(people: Sequence[SkinnedMesh], *, influences: int = 4) -> tuple[bytes, G
         raise DataError(f"influences={influences}: glTF holds 4 (JOINTS_0) or 8 (JOINTS_0 and JOINTS_1) a vertex")
     file = _File()
     dropped = [_add_person(file, person, influences) for person in people]
+    if camera is not None:
+        _add_camera(file, camera)
     data = file.to_bytes()
     report = GlbReport(
         size_bytes=len(data),
@@ -196,6 +206,37 @@ def _add_person(file: _File, person: SkinnedMesh, influences: int) -> Influences
     }
     file.tree["scenes"][0]["nodes"] += [file.add("nodes", stand), body]
     return kept
+
+
+def _add_camera(file: _File, camera: PerspectiveCamera) -> None:
+    """The photo's camera: field of view and aspect for every viewer, in `extras` what Blender's camera takes."""
+    hints = camera.to_blender()  # refuses what glTF cannot say either
+    hints.pop("matrix_world")
+    tan_y = 0.5 * camera.height_px / float(camera.K[1, 1])
+    lens = {
+        "type": "perspective",
+        "name": "photo camera",
+        "perspective": {
+            "yfov": 2 * math.atan(tan_y),
+            "aspectRatio": camera.width_px / camera.height_px,
+            "znear": 0.05,
+            "zfar": 1000.0,
+        },
+        "extras": {
+            **hints,
+            "resolution_x": camera.width_px,
+            "resolution_y": camera.height_px,
+            "focal_px": float(camera.K[0, 0]),
+        },
+    }
+    T = camera.T_world_camera @ T_OPENGL_OPENCV  # glTF's cameras look along -z, y up
+    node = {
+        "name": "photo camera",
+        "camera": file.add("cameras", lens),
+        "rotation": quaternion(T[:3, :3]).tolist(),
+        "translation": T[:3, 3].tolist(),
+    }
+    file.tree["scenes"][0]["nodes"].append(file.add("nodes", node))
 
 
 def _add_joints(file: _File, person: SkinnedMesh) -> int:

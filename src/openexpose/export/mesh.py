@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 
 from openexpose.errors import DataError, ShapeError
 from openexpose.export.files import write_whole
@@ -27,9 +28,7 @@ def write_obj(
     _check(vertices_m, faces, vertex_colours)
     rows = vertices_m if vertex_colours is None else np.concatenate([vertices_m, vertex_colours], axis=1)
     head = f"# OpenExPose mesh, {len(vertices_m)} vertices, {len(faces)} faces\n# frame: {_one_line(frame)}\n"
-    body = "".join("v " + " ".join(f"{x:.6f}" for x in row) + "\n" for row in rows.tolist())
-    index = "".join(f"f {a} {b} {c}\n" for a, b, c in (faces + 1).tolist())
-    write_whole(path, (head + body + index).encode())
+    write_whole(path, head.encode() + _lines(b"v", rows, 6) + _lines(b"f", faces.astype(np.float64) + 1, 0))
 
 
 def write_ply(
@@ -74,6 +73,42 @@ def write_ply(
         "end_header",
     ]
     write_whole(path, ("\n".join(head) + "\n").encode() + table.tobytes() + index.tobytes())
+
+
+def _lines(word: bytes, rows: NDArray[np.floating], decimals: int) -> bytes:
+    """One line a row: the word, then each number as `f"{x:.{decimals}f}"` writes it; no loop over rows.
+
+    Every number gets a field of one width, digit by digit; what stands before its first digit is then left out.
+    """
+    whole = np.rint(np.abs(rows.astype(np.float64)) * 10**decimals).astype(np.int64)
+    digits = max(len(str(int(whole.max(initial=0)))), decimals + 1)
+    width = 1 + 1 + digits + (decimals > 0)  # space, sign, digits, point
+    text = np.full((*rows.shape, width), ord("0"), np.uint8)
+    rest, column = whole, width - 1
+    for k in range(digits):
+        if k == decimals and decimals:
+            text[..., column] = ord(".")
+            column -= 1
+        rest, text[..., column] = rest // 10, rest % 10 + ord("0")
+        column -= 1
+    powers = 10 ** np.arange(digits - 1, decimals, -1)
+    first = (whole[..., None] < powers).sum(-1)  # zeros that nobody writes
+    negative = (rows < 0) & (whole > 0)
+    start = 2 + first - negative
+    np.put_along_axis(text, np.where(negative, start, 2 + first)[..., None], _signed(text, start, negative), -1)
+    np.put_along_axis(text, (start - 1)[..., None], np.uint8(ord(" ")), -1)
+    keep = np.arange(width) >= (start - 1)[..., None]
+    ends = np.full((len(rows), 1), ord("\n"), np.uint8)
+    begins = np.tile(np.frombuffer(word, np.uint8), (len(rows), 1))
+    lines = np.concatenate([begins, text.reshape(len(rows), -1), ends], axis=1)
+    kept = np.pad(keep.reshape(len(rows), -1), ((0, 0), (len(word), 1)), constant_values=True)
+    return lines[kept].tobytes()
+
+
+def _signed(text: NDArray[np.uint8], start: NDArray[np.int64], negative: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """What stands at each number's first place: a minus sign, or the digit that is there already."""
+    there = np.take_along_axis(text, start[..., None], -1)
+    return np.where(negative[..., None], np.uint8(ord("-")), there)
 
 
 def _check(

@@ -17,6 +17,7 @@ from openexpose.errors import DataError
 from openexpose.export.files import write_whole
 from openexpose.export.picture import Picture
 from openexpose.export.viewer import ViewerMesh, viewer_data
+from openexpose.geometry.camera import PerspectiveCamera
 
 
 @runtime_checkable
@@ -52,7 +53,7 @@ class Gallery:
         """HTML, escaped."""
         cells = [
             f'<figure class="card"><button class="enlarge" type="button" aria-label="Enlarge: {escape(p.alt)}">'
-            f"{_img(p)}</button>{f'<figcaption>{escape(p.caption)}</figcaption>' if p.caption else ''}</figure>"
+            f"{img(p)}</button>{f'<figcaption>{escape(p.caption)}</figcaption>' if p.caption else ''}</figure>"
             for p in self.pictures
         ]
         return f'<div class="gallery{" wide" if self.wide else ""}">{"".join(cells)}</div>'
@@ -67,23 +68,30 @@ class Viewer:
     lead: str = ""
     poster: Picture | None = None
     """Shown where WebGL or JavaScript is missing."""
+    together: str = ""
+    """Name of a first entry that shows all meshes at once; empty for none."""
+    camera: PerspectiveCamera | None = None
+    """The photo's camera in the meshes' y-up frame: adds a button that looks through it."""
 
     def body(self) -> str:
         """HTML, escaped."""
         if not self.meshes:
             raise DataError(f"viewer {self.title!r} has no meshes")
-        chips = "".join(f'<button class="chip" type="button">{escape(m.name)}</button>' for m in self.meshes)
-        poster = "" if self.poster is None else _img(self.poster)
+        names = [*([self.together] if self.together else []), *(m.name for m in self.meshes)]
+        chips = "".join(f'<button class="chip" type="button">{escape(n)}</button>' for n in names)
+        photo = '<button class="tool do-photo" type="button">Photo</button>' if self.camera is not None else ""
+        data = viewer_data(self.meshes, together=self.together, camera=self.camera)
+        poster = "" if self.poster is None else img(self.poster)
         return (
             '<div class="viewer card"><div class="stage">'
             f'<canvas tabindex="0" aria-label="3D view of {escape(self.title)}: drag to turn"></canvas>'
-            '<div class="tools"><button class="tool do-spin" type="button" aria-pressed="false">Spin</button>'
+            f'<div class="tools">{photo}<button class="tool do-spin" type="button" aria-pressed="false">Spin</button>'
             '<button class="tool do-reset" type="button">Reset</button></div>'
             '<p class="hint">Drag to turn · shift-drag to move · click, then scroll to zoom</p>'
             f'<div class="viewer-fallback" hidden>{poster}<p class="viewer-why"></p></div>'
             f'<noscript><div class="viewer-fallback">{poster}<p>The 3D view needs JavaScript.</p></div></noscript>'
             f'</div><div class="side"><div class="chips">{chips}</div><p class="viewer-note"></p></div>'
-            f'<script type="application/json">{viewer_data(self.meshes)}</script></div>'
+            f'<script type="application/json">{data}</script></div>'
         )
 
 
@@ -144,7 +152,7 @@ class BeforeAfter:
         left, right = (escape(n) for n in self.names)
         caption = self.after.caption or self.before.caption
         return (
-            f'<figure class="compare card"><div class="pair">{_img(self.before)}{_img(self.after, " class=after")}'
+            f'<figure class="compare card"><div class="pair">{img(self.before)}{img(self.after, " class=after")}'
             f'<span class="tag left">{left}</span><span class="tag right">{right}</span>'
             f'<input type="range" min="0" max="100" value="50" aria-label="{left} to {right}"></div>'
             f"{f'<figcaption>{escape(caption)}</figcaption>' if caption else ''}</figure>"
@@ -221,7 +229,8 @@ def _section(section: Section) -> str:
     return f"<section>{title}{lead}{section.body()}</section>\n"
 
 
-def _img(picture: Picture, extra: str = "") -> str:
+def img(picture: Picture, extra: str = "") -> str:
+    """An image element that holds its bytes; `extra` goes into the tag."""
     return (
         f'<img{extra} src="{_data_uri(picture.media_type, picture.data)}" alt="{escape(picture.alt)}" '
         f'width="{picture.width_px}" height="{picture.height_px}">'

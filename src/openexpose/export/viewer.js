@@ -15,12 +15,28 @@ function bytesOf(base64) {
 function decode(data) {
   const topologies = data.topologies.map((t) =>
     t.wide ? new Uint32Array(bytesOf(t.faces)) : new Uint16Array(bytesOf(t.faces)));
-  return data.meshes.map((m) => {
+  const meshes = data.meshes.map((m) => {
     const q = new Uint16Array(bytesOf(m.positions)), positions = new Float32Array(q.length);
     for (let i = 0; i < q.length; i++) positions[i] = m.low[i % 3] + m.step[i % 3] * q[i];
     return { name: m.name, note: m.note, topology: m.topology, faces: topologies[m.topology], positions,
              colours: new Uint8Array(bytesOf(m.colours)) };
   });
+  return data.together ? [joined(data.together, meshes), ...meshes] : meshes;
+}
+
+function joined(name, meshes) {  // one mesh of all of them
+  const total = (key) => meshes.reduce((n, m) => n + m[key].length, 0), vertices = total("positions") / 3;
+  const positions = new Float32Array(3 * vertices), colours = new Uint8Array(4 * vertices);
+  const faces = new (vertices > 65535 ? Uint32Array : Uint16Array)(total("faces"));
+  let v = 0, f = 0;
+  for (const m of meshes) {
+    positions.set(m.positions, 3 * v);
+    colours.set(m.colours, 4 * v);
+    for (let i = 0; i < m.faces.length; i++) faces[f + i] = m.faces[i] + v;
+    v += m.positions.length / 3;
+    f += m.faces.length;
+  }
+  return { name, note: "", topology: "together", faces, positions, colours };
 }
 
 function normalsOf(p, faces, n) {
@@ -120,7 +136,9 @@ class Viewer {
     if (!this.gl) throw new Error("WebGL is not available");
     if (!this.gl.getExtension("OES_standard_derivatives")) throw new Error("WebGL without derivatives");
     this.wideIndices = this.gl.getExtension("OES_element_index_uint");
-    this.meshes = decode(JSON.parse(root.querySelector("script[type='application/json']").textContent));
+    const data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
+    this.meshes = decode(data);
+    this.camera = data.camera;
     this.body = programOf(this.gl, BODY_VERTEX, BODY_FRAGMENT);
     this.floor = programOf(this.gl, FLOOR_VERTEX, FLOOR_FRAGMENT);
     this.buffers = Object.fromEntries(
@@ -167,7 +185,17 @@ class Viewer {
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, faces, gl.STATIC_DRAW);
   }
 
+  through() {  // look through the photo's camera: it stands at the origin and looks along -z
+    const { low, high } = this.bounds, { tanX, tanY } = this.camera;
+    const distance = Math.max(0.1, -0.5 * (low[2] + high[2]));
+    const aspect = this.canvas.clientWidth / Math.max(1, this.canvas.clientHeight);
+    this.angle = 2 * Math.atan(Math.max(tanY, tanX / Math.max(aspect, 0.1)));
+    this.view = { azimuth: 0, elevation: 0, distance, target: [0, 0, -distance] };
+    this.redraw();
+  }
+
   frame() {  // look at the whole mesh from the front, a little from its left and above
+    this.angle = 0.5;
     const { low, high } = this.bounds, aspect = this.canvas.clientWidth / Math.max(1, this.canvas.clientHeight);
     const wide = Math.hypot(high[0] - low[0], 0.4 * (high[2] - low[2])), tan = Math.tan(0.5 * this.fov());
     this.view = {
@@ -178,7 +206,7 @@ class Viewer {
     this.redraw();
   }
 
-  fov() { return 0.5; }
+  fov() { return this.angle; }
 
   redraw() {
     if (this.asked) return;
@@ -325,6 +353,7 @@ class Viewer {
     c.addEventListener("webglcontextlost", () => fail(this.root, "The browser took the graphics context away: reload."));
     this.root.querySelectorAll(".chip").forEach((chip, k) => chip.addEventListener("click", () => this.show(k, true)));
     this.root.querySelector(".do-reset").addEventListener("click", () => this.frame());
+    this.root.querySelector(".do-photo")?.addEventListener("click", () => { this.setSpin(false); this.through(); });
     this.root.querySelector(".do-spin").addEventListener("click", () => this.setSpin(!this.spinning));
   }
 

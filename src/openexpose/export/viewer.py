@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from openexpose.errors import DataError
+from openexpose.geometry.camera import T_OPENGL_OPENCV, PerspectiveCamera
 from openexpose.render.scene import Mesh, Scene
 
 
@@ -26,10 +27,15 @@ class ViewerMesh:
     vertex_colours: Float[np.ndarray, "V 3"] | None = None
     """sRGB 0..1, instead of `colour`."""
     note: str = ""
+    openness: Float[np.ndarray, " V"] | None = None
+    """Share of the sky that each vertex sees, 0..1; None finds it."""
 
 
-def viewer_data(meshes: Sequence[ViewerMesh]) -> str:
+def viewer_data(meshes: Sequence[ViewerMesh], *, together: str = "", camera: PerspectiveCamera | None = None) -> str:
     """JSON for the viewer's data block; safe inside a script element.
+
+    together: name of a first entry with all meshes at once. camera: standing at the origin of the y-up frame, looking
+    along -z, as a photo's does. Raises DataError for meshes that cannot be drawn and cameras that stand elsewhere.
 
     Coordinates are rounded to 1/65535 of the mesh's extent along each axis (0.03 mm for a standing person). Colours
     carry the ambient occlusion as their fourth byte.
@@ -58,7 +64,15 @@ def viewer_data(meshes: Sequence[ViewerMesh]) -> str:
                 "colours": _base64(_paint(mesh, drawable).tobytes()),
             }
         )
-    text = json.dumps({"topologies": faces, "meshes": entries}, separators=(",", ":"), allow_nan=False)
+    data: dict[str, Any] = {"topologies": faces, "meshes": entries}
+    if together:
+        data["together"] = together
+    if camera is not None:
+        if not np.allclose(camera.T_camera_world, T_OPENGL_OPENCV, atol=1e-6):
+            raise DataError("the viewer's camera must stand at the origin and look along -z, y up")
+        tan = [0.5 * camera.width_px / camera.K[0, 0], 0.5 * camera.height_px / camera.K[1, 1]]
+        data["camera"] = {"tanX": float(tan[0]), "tanY": float(tan[1])}
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -68,7 +82,9 @@ def _paint(mesh: ViewerMesh, drawable: Mesh) -> NDArray[np.uint8]:
         colours = np.broadcast_to(np.array(mesh.colour), mesh.vertices_m.shape)
     if colours.shape != mesh.vertices_m.shape:
         raise DataError(f"{mesh.name}: {len(colours)} colours for {len(mesh.vertices_m)} vertices")
-    openness = Scene.of(drawable).openness(24, 0.35)
+    openness = Scene.of(drawable).openness(24, 0.35) if mesh.openness is None else mesh.openness
+    if len(openness) != len(colours):
+        raise DataError(f"{mesh.name}: {len(openness)} values of openness for {len(colours)} vertices")
     rgba = np.concatenate([np.clip(colours, 0, 1), openness[:, None]], axis=1)
     return np.rint(rgba * 255).astype(np.uint8)
 
