@@ -28,7 +28,7 @@ from openexpose.prediction import Prediction
 MeshFormat = Literal["obj", "ply", "glb"]
 FORMATS: tuple[MeshFormat, ...] = get_args(MeshFormat)
 """Meshes that can be written."""
-PAGE_NAME = "index.html"
+OVERLAY_NAME, PAGE_NAME = "overlay.jpg", "index.html"
 SIDES: tuple[Side, ...] = ("side", "top")
 FRAME = "x right, y up, z towards the viewer; metres; the photo's camera is at the origin and looks along -z"
 """Frame of all meshes of a photo: the same in .obj, .ply and .glb."""
@@ -134,7 +134,7 @@ class PeopleWriter:
     ) -> list[Path]:
         stage = Stage.of(people) if people else None
         drawn = photo if stage is None else overlay(stage, photo)
-        pictures = {"overlay.jpg": Picture.jpeg(drawn, alt="The photo with the predicted bodies laid over it")}
+        pictures = {OVERLAY_NAME: Picture.jpeg(drawn, alt="The photo with the predicted bodies laid over it")}
         if stage is not None:
             for side in SIDES:
                 pictures[f"{side}.png"] = Picture.png(view(stage, side), alt=f"The bodies from the {side}")

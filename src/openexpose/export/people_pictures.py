@@ -96,23 +96,19 @@ def overlay(stage: Stage, photo: UInt8[np.ndarray, "H W 3"], *, opacity: float =
     return out
 
 
-def view(stage: Stage, side: Side, *, size_px: int = 560) -> UInt8[np.ndarray, "H W 3"]:
+def view(stage: Stage, side: Side, *, size_px: tuple[int, int] = (640, 560)) -> UInt8[np.ndarray, "H W 3"]:
     """The people from the photo's right-hand side, or from above, over a grid of half metres.
 
-    The photo's camera is on the left of a side view and below a top view. `size_px` is the longer side.
+    The photo's camera is on the left of a side view and below a top view. size_px: width and height.
     """
     points = stage.scene.vertices.astype(np.float64)
-    extent = np.ptp(points, axis=0) + 0.3
-    across, up = (extent[2], extent[1]) if side == "side" else (extent[0], extent[2])
-    shape = np.clip(np.array([across, up]) / max(across, up), 0.4, 1.0) * size_px
-    width, height = (round(float(n)) for n in shape)
     camera = orbit(
         points,
         azimuth_rad=np.pi / 2 if side == "side" else 0.0,
         elevation_rad=0.0 if side == "side" else np.pi / 2 - 1e-4,
         fov_y_rad=0.12,
-        width_px=width,
-        height_px=height,
+        width_px=size_px[0],
+        height_px=size_px[1],
         margin=1.12,
     )
     paper = _grid(camera, points.mean(axis=0))
