@@ -39,6 +39,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "openexpose.cli.weights:Import",
         "Turn a released checkpoint into one of our weight files. Nothing of a licensed body model is kept.",
     ),
+    "weights join": (
+        "openexpose.cli.weights:Join",
+        "Put networks that were trained apart into one file of the whole model.",
+    ),
     "weights show": (
         "openexpose.cli.weights:Show",
         "Tell what a weight file holds: ours, or one that could be imported.",
@@ -87,6 +91,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": (
         "openexpose.cli.train:Train",
         "Train a preset. A run that stopped goes on when the same command is given again.",
+    ),
+    "train-detector": (
+        "openexpose.cli.train_detector:TrainDetector",
+        "Train the people detector on packs of real photos and rendered scenes. A stopped run goes on.",
     ),
 }
 """Command -> (module:dataclass, one line of help). The module has `run(config) -> int | None`, the exit status."""

@@ -129,7 +129,7 @@ def strong(crop_px: int, *, flip: float) -> AugmentConfig:
     return AugmentConfig(
         crop_px=crop_px, centre_jitter=0.06, jitter_kind="normal", flip=flip, scale=0.22, turn=0.6, turn_sd_deg=25.0,
         channel_noise=0.15, low_res=(1.0, 1.0, 1.0, 1.0, 1.5, 2.0, 3.0), truncate=0.06,
-        degrade=DegradeConfig(colour=0.6, blur=0.15, jpeg=0.15, occlude=0.3),
+        degrade=DegradeConfig(colour=0.5, blur=0.1, jpeg=0.1, occlude=0.15),
     )  # fmt: skip
 
 

@@ -54,7 +54,9 @@ class Refiner:
         """
         if body.points is None:
             raise ConfigError("refinement needs a body network with heatmaps (the `lite` ones)")
-        params, camera = refined(body.params, body.camera, body.points, self.names, model=model, config=self.config)
+        params, camera = refined(
+            body.params, body.camera, body.points.sharpened(), self.names, model=model, config=self.config
+        )
         return replace(body, params=params, camera=camera)
 
 

@@ -1,0 +1,36 @@
+"""Networks that were trained apart, as the one file of the whole model that ships."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from openexpose import __version__
+from openexpose.errors import WeightsError
+from openexpose.nets.config import PRESETS, NetConfig
+from openexpose.weights.importer import header_of, wanted_tensors
+from openexpose.weights.native import Provenance, Storage, load_checkpointed, read_header, save_weights
+
+
+def join(files: Sequence[Path], out: Path, *, preset: str = "lite", storage: Storage = "float16") -> NetConfig:
+    """Write one file with the networks of several; each part comes from the first file that has it.
+
+    Raises WeightsError if a part is missing, or its sizes are not the preset's.
+    """
+    if preset not in PRESETS:
+        raise WeightsError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    config, state, notes = PRESETS[preset](), {}, []
+    for part in config.parts:
+        path = next((f for f in files if part in load_checkpointed(f)[0].parts), None)
+        if path is None:
+            raise WeightsError(f"no file of {', '.join(map(str, files))} holds the {part} network of {preset!r}")
+        held, tensors = load_checkpointed(path)
+        if held.part(part) != config.part(part):
+            raise WeightsError(f"{path}: its {part} network has other sizes than preset {preset!r} of this version")
+        state |= {k: v for k, v in tensors.items() if k.startswith(f"{part}.")}
+        notes.append(f"{part}: {read_header(path).header.provenance.note}")
+    shapes = {k: v.shape for k, v in wanted_tensors(config).items()}
+    if {k: v.shape for k, v in state.items()} != shapes:
+        raise WeightsError(f"the files' tensors are not those of preset {preset!r} of this version")
+    made = Provenance("trained with openexpose", maker=f"openexpose {__version__}", note="; ".join(notes))
+    save_weights(state, out, replace(header_of(config, made, storage), body_family="smplx"))
+    return config
