@@ -16,7 +16,7 @@ from rich.table import Table
 from openexpose.errors import ConfigError
 from openexpose.evaluate import faces, lsp, synth
 from openexpose.evaluate.gallery import Draw, gallery_page
-from openexpose.evaluate.networks import Networks
+from openexpose.evaluate.networks import CROP_SCALE, Networks
 from openexpose.evaluate.report import Provenance, write_report
 from openexpose.evaluate.score import Outcome
 from openexpose.evaluate.synth_cache import RenderedSet, recipe_of, render
@@ -44,7 +44,7 @@ class Synth:
     """Only these sets; default: all that the weights can be scored on."""
     out: Path = Path("runs/eval_synth")
     """Folder for results.json, CSV files, plots and galleries."""
-    box_scale: float = synth.BODY_BOX_SCALE
+    box_scale: float = CROP_SCALE
     """Side of a body crop over the longer side of the true box."""
     gallery: int = 12
     """How many of the worst and of the median people are drawn; 0 for none."""
@@ -66,8 +66,8 @@ class Lsp:
     """Only the first so many people."""
     out: Path = Path("runs/eval_lsp")
     """Folder for results.json, CSV file, plots and galleries."""
-    box_scale: float = lsp.BOX_SCALE
-    """Side of the crop over the longer side of the marked joints' box."""
+    box_scale: float = CROP_SCALE
+    """Side of the crop over the longer side of the person's box: the marked joints' times 1.2."""
     gallery: int = 12
     """How many of the worst and of the median people are drawn; 0 for none."""
 

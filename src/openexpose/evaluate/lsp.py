@@ -15,6 +15,7 @@ from openexpose.data.pack import BOX_SCALE, PhotoPack
 from openexpose.data.splits import body_packs, lspet_validation
 from openexpose.errors import DataError
 from openexpose.evaluate.networks import (
+    CROP_SCALE,
     BodyAnswer,
     Networks,
     bodies,
@@ -79,11 +80,14 @@ class People:
         photo = self.photo
         return People(tuple(self.names[i] for i in kept), self.source, self.points_px[kept], lambda i: photo(kept[i]))
 
-    def crops(self, crop_px: int, *, scale: float = BOX_SCALE) -> list[Crop]:
-        """The square around each person's marked joints, `scale` times their box's longer side."""
+    def crops(self, crop_px: int, *, scale: float = CROP_SCALE) -> list[Crop]:
+        """The square around each person, `scale` times their box's longer side.
+
+        The box is that of the marked joints with both sides times `BOX_SCALE`.
+        """
         low, high = np.nanmin(self.points_px, 1), np.nanmax(self.points_px, 1)
         boxes = np.concatenate([low, high], 1).tolist()
-        return [Crop.around(box, scale=scale, size_px=crop_px) for box in boxes]
+        return [Crop.around(box, scale=scale * BOX_SCALE, size_px=crop_px) for box in boxes]
 
 
 def read(path: Path) -> People:
@@ -173,7 +177,7 @@ def pck_outcome(people: People, places_px: dict[str, Float[Tensor, "N 14 2"]], *
     return Outcome("lsp", "openexpose", tuple(scores), (people.source, *said), parts)
 
 
-def score(nets: Networks, people: People, *, scale: float = BOX_SCALE, done: Callable[[int], object] = int) -> Scored:
+def score(nets: Networks, people: People, *, scale: float = CROP_SCALE, done: Callable[[int], object] = int) -> Scored:
     """The model on marked people. Joints are those that the body model regresses from its vertices (14 of LSP).
 
     done: told after each batch how many are done. Raises WeightsError without a body network.
@@ -195,7 +199,7 @@ def score(nets: Networks, people: People, *, scale: float = BOX_SCALE, done: Cal
     said = (
         "a joint is right within 0.2 of the torso: right shoulder to left hip; where an end is unmarked left to right, "
         "then one side, then neck to hip",
-        f"box: the marked joints', crop side {scale:g} times its longer side",
+        f"box: the marked joints' times {BOX_SCALE:g}, crop side {scale:g} times its longer side",
         f"{MEAN}: FreeBody's mean pose facing the camera, its joints' box on the marked joints' box",
     )
     return Scored(pck_outcome(people, found, said=said), tuple(answers))

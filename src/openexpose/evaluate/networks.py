@@ -34,6 +34,8 @@ FACING = (1.0, -1.0, -1.0)
 """Diagonal of the turn that lets a y-up model that looks along +z look into a camera whose y points down."""
 Params = TypeVar("Params", BodyParams, HandParams, HeadParams)
 PartParams = TypeVar("PartParams", HandParams, HeadParams)
+CROP_SCALE = 1.15
+"""Side of a body crop over the longer side of the person's box, as the `lite` networks were trained."""
 PhotoOf = Callable[[int], UInt8[np.ndarray, "_ _ 3"]]
 """Row -> its photo, RGB."""
 

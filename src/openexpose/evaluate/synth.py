@@ -15,6 +15,7 @@ from torch import Tensor
 
 from openexpose.body import BodyModel, Posed
 from openexpose.evaluate.networks import (
+    CROP_SCALE,
     BodyAnswer,
     Networks,
     PartAnswer,
@@ -36,8 +37,6 @@ from openexpose.skeleton import Skeleton
 from openexpose.synth.mannequin import free_with_whole_face
 
 PartName = Literal["hand", "head"]
-BODY_BOX_SCALE = 1.1
-"""Side of a body crop over the longer side of the surface's box."""
 HIPS = (2, 3)
 """Of the 14 LSP joints; their middle is the root."""
 REGIONS = {"RIGHT_HAND": "right_hand", "LEFT_HAND": "left_hand", "FACE": "head"}
@@ -97,14 +96,14 @@ class Scored:
     answers: tuple[BodyAnswer | PartAnswer[Any], ...]
 
 
-def body_crops(people: RenderedSet, crop_px: int, *, scale: float = BODY_BOX_SCALE) -> list[Crop]:
+def body_crops(people: RenderedSet, crop_px: int, *, scale: float = CROP_SCALE) -> list[Crop]:
     """Where the body network looks: the square around each true box."""
     boxes = [people.truth(i).box_px.astype(float).tolist() for i in range(len(people))]
     return [Crop.around(box, scale=scale, size_px=crop_px) for box in boxes]
 
 
 def score_bodies(
-    nets: Networks, people: RenderedSet, *, scale: float = BODY_BOX_SCALE, done: Callable[[int], object] = int
+    nets: Networks, people: RenderedSet, *, scale: float = CROP_SCALE, done: Callable[[int], object] = int
 ) -> Scored:
     """The whole model on whole people. done: told after each batch how many are done.
 
