@@ -19,6 +19,7 @@ import torch
 
 from openexpose.body import load_model
 from openexpose.errors import WeightsError
+from openexpose.export.people import Outputs, PeopleWriter
 from openexpose.images import SUFFIXES
 from openexpose.nets.build import build_expose
 from openexpose.nets.config import lite
@@ -67,7 +68,15 @@ def main() -> None:
 
 def variants(predictor: Predictor) -> dict[str, Extras | None]:
     """What is written beside result.json and result.npz."""
-    return {"results alone": None}
+    model = predictor.body_model
+    no_pictures = {"amass": False, "pictures": False, "page": False}
+    return {
+        "results alone": None,
+        "and GLB": PeopleWriter(model, Outputs(meshes=("glb",), **no_pictures)),
+        "and GLB, OBJ, PLY, AMASS": PeopleWriter(model, Outputs(**no_pictures | {"amass": True})),
+        "and pictures, no page": PeopleWriter(model, Outputs(meshes=("glb",), page=False)),
+        "the default": PeopleWriter(model, Outputs(meshes=("glb",))),
+    }
 
 
 def tell(label: str, report: Report, spent_s: tuple[float, float], n_bytes: int) -> None:

@@ -10,14 +10,24 @@ from PIL import Image
 
 from openexpose.body import load_model
 from openexpose.body.free import load_facial_actions
+from openexpose.cli import demo
 from openexpose.cli.demo import Demo, run
+from openexpose.detect.whole import WholePhoto
 from openexpose.errors import ConfigError
+from openexpose.export.page import Page
+from openexpose.export.result import read_result
 from openexpose.export.showcase import PEOPLE, Person, posed
+from openexpose.predict import Predictor
+from openexpose.predict.predictor import SHIPPED_WEIGHTS, as_shot
+from tiny_weights import save_tiny
 
 
-def test_writes_a_page_pictures_and_skinned_files(tmp_path: Path) -> None:
+def test_writes_a_page_pictures_and_skinned_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Demo(out=tmp_path / "demo", size=64)) == 0
-    made = sorted(p.name for p in (tmp_path / "demo").iterdir())
+    made = sorted(p.name for p in (tmp_path / "demo").iterdir() if p.name != "photos")
+    assert (tmp_path / "demo" / "photos").is_dir() == SHIPPED_WEIGHTS.is_file()
+    said = capsys.readouterr().out
+    assert ("photos were fitted; their numbers" if SHIPPED_WEIGHTS.is_file() else "ships no weights") in said
     assert made == sorted(
         ["index.html", "people.png", "hands.png", "faces.png", *(f"{p.name.lower()}.glb" for p in PEOPLE)]
     )
@@ -50,3 +60,24 @@ def test_successive_turns_by_hand() -> None:
 def test_sizes_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="between 64 and 4096"):
         Demo(size=3)
+
+
+def test_photos_of_the_demo_are_fitted_and_shown(tmp_path: Path) -> None:
+    """With a tiny random network: what is written and shown, not how good it is."""
+    predictor = Predictor.load(save_tiny(tmp_path / "tiny.safetensors"), detector=WholePhoto())
+    seen: list[str] = []
+    sections = demo.photo_sections(predictor, tmp_path / "photos", seen.append)
+    assert seen == list(demo.PHOTOS)
+    assert sections[-1].title == "Pages of the photos"
+    for name, section in zip(demo.PHOTOS, sections[:-1], strict=True):
+        assert (tmp_path / "photos" / Path(name).stem / "index.html").is_file()
+        document, arrays = read_result(tmp_path / "photos" / Path(name).stem)
+        assert document["photo"]["name"] == name and len(arrays["box_px"]) == 1
+        assert section.before.width_px == document["photo"]["width_px"]
+        assert section.before.data != section.after.data and "1 found" in section.after.caption
+    assert "astronaut" in Page("", sections).html()
+
+
+def test_nobody_on_a_photo_leaves_it_as_it_is(tmp_path: Path) -> None:
+    rgb = np.full((8, 9, 3), 7, np.uint8)
+    np.testing.assert_array_equal(demo.overlay(as_shot(rgb), []), rgb)

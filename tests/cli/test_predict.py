@@ -37,11 +37,15 @@ def test_photos_in_results_out(photos, weights, tmp_path, capsys):
     (photos / "bad.jpg").write_bytes(b"\xff\xd8 not really")
     out = tmp_path / "out"
     args = ["predict", str(photos), "--out", str(out), "--weights", str(weights), "--detector", "whole"]
+    args += ["--no-pictures", "--mesh", "ply"]
     assert main(args) == 1  # one photo was skipped
     text = capsys.readouterr().err
     assert "3 of 4 photos done, 3 people" in text and "1 skipped" in text and "bad.jpg" in text
     first = document(out, "p0")
     assert first["models"]["detector"] == "whole" and len(first["people"]) == 1
+    files = ["person_0.ply", "person_0_amass.npz", "result.json", "result.npz"]
+    assert sorted(p.name for p in (out / "p0").iterdir()) == files
+    assert sorted(first["files"]) == ["person_0.ply", "person_0_amass.npz", "result.npz"]
     (photos / "bad.jpg").unlink()
     assert main([*args, "--resume"]) == 0
     assert "3 were complete already" in capsys.readouterr().err
@@ -51,14 +55,16 @@ def test_boxes_standard_input_and_focal_length(photos, weights, tmp_path, capsys
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"p0.png": [[10, 10, 90, 110], [20, 20, 150, 100]], "p1.png": []}))
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{photos / 'p0.png'}\n{photos / 'p1.png'}\n"))
-    config = Predict(("-",), out=tmp_path / "out", weights=weights, boxes=boxes, focal=321.0)
+    config = Predict(("-",), out=tmp_path / "out", weights=weights, boxes=boxes, focal=321.0, mesh=(), page=False)
     assert run(config) == 0
     assert "in 1 nobody was found" in capsys.readouterr().err
     first = document(tmp_path / "out", "p0")
     assert [p["box_px"] for p in first["people"]] == [[10, 10, 90, 110], [20, 20, 150, 100]]
     assert first["camera"]["focal_px"] == 321 and first["camera"]["focal_from"] == "given"
     assert document(tmp_path / "out", "p1")["people"] == []
-    assert run(Predict((str(photos),), out=tmp_path / "two", weights=weights, boxes=boxes)) == 1  # p2 is not named
+    assert (
+        run(Predict((str(photos),), out=tmp_path / "two", weights=weights, boxes=boxes, pictures=False)) == 1
+    )  # p2 is not named
 
 
 @pytest.mark.parametrize(
@@ -70,6 +76,7 @@ def test_boxes_standard_input_and_focal_length(photos, weights, tmp_path, capsys
         {"batch": 0},
         {"max_megapixels": 0.0},
         {"min_score": 2.0},
+        {"min_score": 0.5, "detector": "whole"},
     ],
 )
 def test_settings_out_of_range_are_refused(settings):

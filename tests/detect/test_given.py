@@ -83,6 +83,11 @@ def test_names_match_by_path_then_by_name():
         people("z.jpg").names_of([a])
 
 
+def test_the_hash_follows_the_boxes_not_the_format(tmp_path):
+    hashes = {read_boxes(written(tmp_path / n, c)).sha256 for n, c in BOXES.items() if n != "boxes.json"}
+    assert len(hashes) == 1 and people("a.jpg").sha256 not in hashes
+
+
 POINTS = np.array([[10, 10, 1], [20, 10, 1], [10, 30, 1], [20, 30, 1], [500, 500, 0]], float)
 AROUND = (15 - 5 * GROW, 20 - 10 * GROW, 15 + 5 * GROW, 20 + 10 * GROW)
 

@@ -37,6 +37,10 @@ def test_equal_names_get_folders_of_their_own(tmp_path):
     assert names(list_all([str(p) for p in paths])) == ["a", "a_png", "a_jpg", "a_2", "A_3"]
 
 
+def test_no_folder_is_called_like_a_way_out(tmp_path):
+    assert names(list_all([str(tmp_path / n) for n in ("..jpg", "...png", "a.b.jpg")])) == ["photo", "photo_png", "a.b"]
+
+
 def test_nothing_and_broken_lists_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="no photos in"):
         list_all([str(tmp_path)])

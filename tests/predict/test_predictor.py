@@ -120,7 +120,7 @@ def test_refusals_name_the_photo(predictor):
 
 
 def test_refusals_of_files(tmp_path, monkeypatch, tiny_file):
-    monkeypatch.setattr(module, "_SHIPPED", tmp_path / "lite.safetensors")
+    monkeypatch.setattr(module, "SHIPPED_WEIGHTS", tmp_path / "lite.safetensors")
     with pytest.raises(WeightsError, match="ships no weights"):
         Predictor.load(detector=WholePhoto())
     with pytest.raises(WeightsError, match="does not exist"):

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +16,13 @@ from openexpose.detect.given import BoxFormat, GivenPeople, read_boxes, read_key
 from openexpose.detect.torchvision_rcnn import KeypointRcnn
 from openexpose.detect.whole import WholePhoto
 from openexpose.errors import ConfigError
-from openexpose.predict.job import Extras, JobConfig, Report
+from openexpose.export.people import MeshFormat, Outputs, PeopleWriter
+from openexpose.export.photo_index import write_index
+from openexpose.export.rigs import Rig
+from openexpose.predict.job import JobConfig, Report
 from openexpose.predict.job import run as run_job
 from openexpose.predict.listing import Listed, list_all
-from openexpose.predict.predictor import Predictor
+from openexpose.predict.predictor import Predictor, load_detector
 
 SHOWN_SKIPPED = 20
 """Skipped photos that the summary lists one by one."""
@@ -43,14 +46,24 @@ class Predict:
     """Weight file of torchvision's Keypoint R-CNN."""
     download: bool = False
     """Allow Keypoint R-CNN's weights to be fetched from PyTorch's server (237 MB)."""
-    min_score: float = 0.5
-    """Keypoint R-CNN's people below this score are left out."""
+    min_score: float | None = None
+    """People whom the detector is less sure of are left out, 0 to 1; default: the detector's own."""
     boxes: Path | None = None
     """People from a file instead (JSON or CSV)."""
     box_format: BoxFormat = "xyxy"
     """What the four numbers of a box are: two corners, or a corner and width and height."""
     keypoints: Path | None = None
     """People from keypoints instead: COCO or COCO-WholeBody JSON, or OpenPose's folder."""
+    mesh: tuple[MeshFormat, ...] = ("glb",)
+    """Meshes, one a person: obj, ply, glb (skinned, with expressions); none with an empty --mesh."""
+    rig: Rig = "smplx"
+    """Names of the bones in .glb files."""
+    amass: bool = True
+    """Write an .npz a person for tools that read AMASS sequences."""
+    pictures: bool = True
+    """Draw overlay, side and top view, and what each network saw; without them there is no page."""
+    page: bool = True
+    """Write index.html for each photo (overlay, 3D view, table, files), and one over all of them."""
     focal: float | None = None
     """Focal length of all photos in pixels; default: EXIF's, else the photo's diagonal."""
     batch: int = 16
@@ -70,8 +83,10 @@ class Predict:
             raise ConfigError("--boxes and --keypoints both say who is there: give one of them")
         if self.focal is not None and not 0 < self.focal < float("inf"):
             raise ConfigError(f"--focal {self.focal}: a positive number of pixels")
-        if self.batch < 1 or not self.max_megapixels > 0 or not 0 <= self.min_score <= 1:
-            raise ConfigError("--batch is at least 1, --max-megapixels positive, --min-score between 0 and 1")
+        if self.batch < 1 or not self.max_megapixels > 0:
+            raise ConfigError("--batch is at least 1, --max-megapixels positive")
+        if self.min_score is not None and not (0 < self.min_score < 1 and self.detector != "whole"):
+            raise ConfigError(f"--min-score {self.min_score}: between 0 and 1, and not with --detector whole")
 
 
 def run(config: Predict) -> int:
@@ -81,7 +96,10 @@ def run(config: Predict) -> int:
     given = _given(config)
     people = None if given is None else given.names_of([p.path for p in photos])
     predictor = Predictor.load(config.weights, config.body_model, detector=_detector(config, given))
-    report = _with_progress(console, predictor, photos, _job(config, predictor, given), people)
+    writer = PeopleWriter(predictor.body_model, _outputs(config))
+    report = _with_progress(console, predictor, photos, _job(config, predictor, given), people, writer)
+    if config.page and config.pictures:
+        write_index(config.out, [p.name for p in photos], skipped=[(str(p), why) for p, why in report.skipped])
     _summary(console, config.out, report, len(photos))
     return 1 if report.skipped else 0
 
@@ -92,21 +110,27 @@ def _given(config: Predict) -> GivenPeople | None:
     return None if config.keypoints is None else read_keypoints(config.keypoints)
 
 
-def _detector(config: Predict, given: GivenPeople | None) -> str | Detector:
+def _detector(config: Predict, given: GivenPeople | None) -> Detector:
     if given is not None:
         return WholePhoto()  # never asked
     if config.detector == "torchvision":
-        return KeypointRcnn.load(config.detector_weights, download=config.download, min_score=config.min_score)
-    return config.detector
+        least = 0.5 if config.min_score is None else config.min_score
+        return KeypointRcnn.load(config.detector_weights, download=config.download, min_score=least)
+    return load_detector(config.detector, min_score=config.min_score)
+
+
+def _outputs(config: Predict) -> Outputs:
+    return Outputs(config.mesh, config.rig, config.amass, config.pictures, config.page and config.pictures)
 
 
 def _job(config: Predict, predictor: Predictor, given: GivenPeople | None) -> JobConfig:
     settings: dict[str, Any] = {
         "weights_sha256": predictor.info.weights_sha256,
         "body_sha256": predictor.info.body_sha256,
-        "people": predictor.detector.label if given is None else given.source,
-        "min_score": config.min_score if config.detector == "torchvision" and given is None else None,
+        "people": predictor.detector.label if given is None else given.sha256,
+        "min_score": config.min_score,
         "focal_px": config.focal,
+        "outputs": asdict(_outputs(config)),
     }
     return JobConfig(
         out=config.out,
@@ -124,7 +148,7 @@ def _with_progress(
     photos: Sequence[Listed],
     job: JobConfig,
     people: Mapping[Path, Sequence[Detection] | None] | None,
-    extras: Extras | None = None,
+    extras: PeopleWriter,
 ) -> Report:
     columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:

@@ -5,12 +5,14 @@ name without its folder, with or without its ending. An entry that fits two phot
 """
 
 import csv
+import hashlib
 import io
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
@@ -43,6 +45,12 @@ class GivenPeople:
     """Name of the file or folder."""
     people: Mapping[str, Sequence[Detection]]
     """Name of the photo as written there -> its people."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of all names, boxes and scores: the same people give the same hash."""
+        rows = {name: [[*d.box_px, d.score] for d in found] for name, found in sorted(self.people.items())}
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def names_of(self, photos: Sequence[Path]) -> dict[Path, Sequence[Detection] | None]:
         """Each photo's people; None for a photo that the file does not name.

@@ -3,7 +3,7 @@
 Every pose here was written for this project: degrees about the axes of the T-pose (x the body's left, y up, z forward).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from openexpose.body.hands import hand_pose
 from openexpose.export.bodies import skinned_mesh
 from openexpose.export.files import write_whole
 from openexpose.export.gltf import glb
-from openexpose.export.page import Download, Downloads, Gallery, Page, Table, Viewer
+from openexpose.export.page import Download, Downloads, Gallery, Page, Section, Table, Viewer
 from openexpose.export.paint import Paint, paint
 from openexpose.export.picture import Picture
 from openexpose.export.viewer import ViewerMesh
@@ -196,11 +196,19 @@ def posed(model: BodyModel, person: Person, actions: FacialActions) -> Posed:
 
 
 def write_showcase(
-    body: BodyModel, head: BodyModel, actions: FacialActions, out: Path, *, size_px: int, step: Callable[[str], None]
+    body: BodyModel,
+    head: BodyModel,
+    actions: FacialActions,
+    out: Path,
+    *,
+    size_px: int,
+    step: Callable[[str], None],
+    first: Sequence[Section] = (),
 ) -> Path:
     """Write index.html, people.png, hands.png, faces.png and one GLB a person into `out`; returns the page.
 
     step: told what is being made, for a progress bar (`steps()` times). Files appear whole or not at all.
+    first: what stands on the page before the body model's people.
     """
     out.mkdir(parents=True, exist_ok=True)
     pictures, meshes, downloads = [], [], []
@@ -235,6 +243,7 @@ def write_showcase(
     page = Page(
         "FreeBody",
         [
+            *first,
             Gallery("People", [Picture.jpeg(people, alt="Five people of the body model")], wide=True),
             Viewer("Turn them around", meshes, poster=Picture.jpeg(pictures[0], alt=PEOPLE[0].note)),
             Gallery(

@@ -92,7 +92,7 @@ def _lines(lines: Iterable[str], folder: Path) -> list[str]:
 
 def _unique(name: Path, taken: set[str]) -> str:
     """The name without its ending; with it where another photo has that name already; numbered as a last resort."""
-    stem = name.with_suffix("").as_posix()
+    stem = (name.parent / (name.stem.strip(". ") or "photo")).as_posix()
     ending = name.suffix.lower().removeprefix(".")
     tries = chain([stem, f"{stem}_{ending}"], (f"{stem}_{number}" for number in count(2)))
     return next(t for t in tries if t.lower() not in taken)

@@ -30,7 +30,8 @@ PhotoLike = Path | str | bytes | np.ndarray
 """A file, its bytes, or upright RGB pixels."""
 BATCH = 16
 """Persons at once; more is no faster on a CPU and takes more memory."""
-_SHIPPED = Path(__file__).parents[1] / "weights" / "lite.safetensors"
+SHIPPED_WEIGHTS = Path(__file__).parents[1] / "weights" / "lite.safetensors"
+"""What `Predictor.load()` takes; docs/weights.md says how it was trained."""
 
 
 class Predictor:
@@ -209,7 +210,7 @@ def as_shot(photo: PhotoLike, *, name: str = "", focal_px: float | None = None) 
 
 def shipped_weights() -> Path:
     """The weight file inside this package. Raises WeightsError where it was built without one."""
-    path = _SHIPPED
+    path = SHIPPED_WEIGHTS
     if not path.is_file():
         raise WeightsError(
             "this copy of openexpose ships no weights; give a file: --weights FILE or Predictor.load(FILE). "
@@ -218,23 +219,22 @@ def shipped_weights() -> Path:
     return path
 
 
-def load_detector(name: str) -> Detector:
-    """A detector that needs no file of the user's. Raises ConfigError for a name that is not known."""
+def load_detector(name: str, *, min_score: float | None = None) -> Detector:
+    """A detector that needs no file of the user's. min_score: least score of a person, None for the detector's own.
+
+    Raises ConfigError for a name that is not known, or where none ships.
+    """
     if name == "whole":
         return WholePhoto()
-    if name == "builtin":
-        return _builtin()
-    raise ConfigError(f"detector {name!r} is not known: builtin, whole, or an object to call (see openexpose.detect)")
-
-
-def _builtin() -> Detector:
+    if name != "builtin":
+        raise ConfigError(f"detector {name!r} is not known: builtin, whole, or an object to call (openexpose.detect)")
     if importlib.util.find_spec("openexpose.detect.builtin") is None:
         raise ConfigError(
             "this copy of openexpose ships no detector; give --boxes or --keypoints, or --detector torchvision, "
             "or --detector whole if each photo shows one person from edge to edge"
         )
-    module: Any = importlib.import_module("openexpose.detect.builtin")
-    detector: Detector = module.BuiltinDetector.load()
+    builtin: Any = importlib.import_module("openexpose.detect.builtin").BuiltinDetector
+    detector: Detector = builtin.load() if min_score is None else builtin.load(min_score=min_score)
     return detector
 
 
