@@ -145,7 +145,8 @@ def _datasets() -> tuple[Entry, ...]:
     body = (TRAIN_BODY, TRAIN_WHOLE)
     return (
         Entry(f"{d}/3DPW", "photos and annotations", "folder", PW3D, ("eval 3dpw", "data convert pw3d")),
-        Entry(f"{d}/coco", "photos", "folder", COCO, (*body, "data convert spin_smplx")),
+        Entry(f"{d}/coco", "photos", "folder", COCO,
+              (*body, "data convert spin_smplx", "data convert coco", "data convert coco_wholebody")),
         Entry(f"{d}/EHF", "photos, keypoints, meshes", "folder", EHF, ("eval ehf", "data convert ehf")),
         Entry(f"{d}/ExPose_curated_fits/train.npz", "curated fits as released", "raw curated_fits", EXPOSE,
               ("data convert curated_fits",)),
@@ -156,9 +157,11 @@ def _datasets() -> tuple[Entry, ...]:
         Entry(f"{d}/FreiHand", "photos and annotations", "folder", FREIHAND,
               (*_HAND, TRAIN_WHOLE, "data convert freihand"), (f"{d}/FreiHAND",)),
         Entry(f"{d}/h36m", "photos and annotations", "folder", H36M, (*body, "data convert h36m")),
-        Entry(f"{d}/lsp/lsp_dataset_original", "photos", "folder", LSP, (*body, "data convert spin_smplx")),
-        Entry(f"{d}/lsp/lspet", "photos", "folder", LSP, (*body, "data convert spin_smplx")),
-        Entry(f"{d}/mpii", "photos", "folder", MPII, (*body, "data convert spin_smplx")),
+        Entry(f"{d}/lsp/lsp_dataset_original", "photos", "folder", LSP,
+              (*body, "data convert spin_smplx", "data convert lsp")),
+        Entry(f"{d}/lsp/lspet", "photos", "folder", LSP,
+              (*body, "data convert spin_smplx", "data convert lspet")),
+        Entry(f"{d}/mpii", "photos", "folder", MPII, (*body, "data convert spin_smplx", "data convert mpii")),
         *(Entry(f"{d}/spin_in_smplx/{name}.npz", f"fits for {name}", "raw spin", SPIN, ("data convert spin_smplx",))
           for name in ("coco", "lsp", "lspet", "mpii")),
         Entry(f"{d}/stirling", "photos, scans, landmarks", "folder", STIRLING,
