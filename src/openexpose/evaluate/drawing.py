@@ -27,7 +27,7 @@ def two_panels(
     *,
     true_px: Float[np.ndarray, "K 2"],
     pred_px: Float[np.ndarray, "K 2"],
-) -> UInt8[np.ndarray, "P 2P 3"]:
+) -> UInt8[np.ndarray, "P W2 3"]:
     """The square twice: with true points (green) and predicted ones (red), and with the surface laid over it.
 
     square: where the network looked.  vertices_m, camera: camera axes about the model's own origin, and (s, tx, ty).

@@ -88,6 +88,13 @@ class BodyAnswer:
     heat_u: Float[Tensor, "B K 2"] | None
     """Where the body network's heatmaps see the points of its config, in [-1, 1] over the crop; None without."""
 
+    def only(self, row: int) -> "BodyAnswer":
+        """The answer about one of `rows`."""
+        k = list(self.rows).index(row)
+        heat = None if self.heat_u is None else self.heat_u[k : k + 1]
+        params, own = (_row_of(p, k) for p in (self.params, self.own))
+        return BodyAnswer((row,), params, own, self.camera[k : k + 1], (self.crops[k],), heat)
+
     def heat_px(self) -> Float[Tensor, "B K 2"] | None:
         """The heatmaps' points in photo pixels."""
         if self.heat_u is None:
@@ -115,6 +122,13 @@ class PartAnswer(Generic[PartParams]):
     squares: Squares
     heat_u: Float[Tensor, "B K 2"] | None
     """Where the network's heatmaps see the points of its config, in [-1, 1] over the square; None without."""
+
+    def only(self, row: int) -> "PartAnswer[PartParams]":
+        """The answer about one of `rows`."""
+        k = list(self.rows).index(row)
+        heat = None if self.heat_u is None else self.heat_u[k : k + 1]
+        square = Squares(self.squares.centre_px[k : k + 1], self.squares.side_px[k : k + 1])
+        return PartAnswer((row,), _row_of(self.params, k), self.camera[k : k + 1], square, heat)
 
     def heat_px(self) -> Float[Tensor, "B K 2"] | None:
         """The heatmaps' points in photo pixels."""
@@ -176,17 +190,17 @@ def picture_of(
 
     row: of the data, one of `answer.rows`.  points_m: which points of a posed model are the predicted ones.
     """
-    k = list(answer.rows).index(row)
+    one = answer.only(row)
     with torch.inference_mode():
-        posed = pose_of(model, answer.params)
-        pred_px = answer.photo_px(points_m(posed))[k].numpy()
-        vertices = posed.skin().vertices_m[k].numpy().astype(np.float64)
-    if isinstance(answer, BodyAnswer):
-        square = answer.crops[k]
+        posed = pose_of(model, one.params)
+        pred_px = one.photo_px(points_m(posed))[0].numpy()
+        vertices = posed.skin().vertices_m[0].numpy().astype(np.float64)
+    if isinstance(one, BodyAnswer):
+        square = one.crops[0]
     else:
-        x, y = (float(v) for v in answer.squares.centre_px[k])
-        square = Crop((x, y), float(answer.squares.side_px[k]), PANEL_PX)
-    faces, camera = model.faces.numpy(), answer.camera[k].double().numpy()
+        x, y = (float(v) for v in one.squares.centre_px[0])
+        square = Crop((x, y), float(one.squares.side_px[0]), PANEL_PX)
+    faces, camera = model.faces.numpy(), one.camera[0].double().numpy()
     return two_panels(photo, square, vertices, faces, camera, true_px=true_px.astype(np.float64), pred_px=pred_px)
 
 
@@ -199,12 +213,9 @@ def square_of_points(points_px: Float[np.ndarray, "N K 2"], scale: float) -> Squ
     return Squares(torch.from_numpy(centre).float(), torch.from_numpy(side).float())
 
 
-def joined(pieces: Sequence[Params]) -> Params:
-    """Params of several batches one after another. Raises ValueError for none."""
-    if not pieces:
-        raise ValueError("no params to join")
-    kind = type(pieces[0])
-    return kind(**{f.name: torch.cat([getattr(p, f.name) for p in pieces]) for f in fields(kind)})
+def _row_of(params: Params, k: int) -> Params:
+    """One row, its batch axis kept."""
+    return type(params)(**{f.name: getattr(params, f.name)[k : k + 1] for f in fields(params)})
 
 
 def pose_of(model: BodyModel, params: BodyParams | HandParams | HeadParams) -> Posed:

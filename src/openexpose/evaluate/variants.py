@@ -114,7 +114,15 @@ def variants_table(outcome: Outcome, *, full: int | None = None) -> Table:
     values = {s.name: s for s in outcome.scores}
     figures = [s for s in outcome.scores if ", " not in s.name]
     variants = [v for v in (OWN, HEAT, MEAN) if named(figures[0].name, v) in values]
-    for name in ("figure", "unit", "answer", *variants, *(["gain"] if outcome.derived else []), "aim", ""):
+    for name in (
+        "figure",
+        "unit",
+        "answer",
+        *variants,
+        *([f"gain ({GAIN_AIM} %)"] if outcome.derived else []),
+        "aim",
+        "",
+    ):
         out.add_column(name, justify="left" if name in ("figure", "unit", "") else "right")
     for score in figures:
         aim = AIMS.get(outcome.benchmark, {}).get(score.name)
@@ -122,7 +130,11 @@ def variants_table(outcome: Outcome, *, full: int | None = None) -> Table:
         row += [f"{values[named(score.name, v)].value:.2f}" for v in variants]
         if outcome.derived:
             gain = outcome.derived.get(gain_name(score.name))
-            row.append("" if gain is None else f"{gain:+.1f} %")
-        row += ["" if aim is None else str(aim), "" if aim is None else "met" if aim.met(score.value) else "missed"]
+            row.append("" if gain is None else f"{gain:+.1f} % {_verdict(GAIN_AIM, gain)}")
+        row += ["", ""] if aim is None else [str(aim), _verdict(aim, score.value)]
         out.add_row(*row)
     return out
+
+
+def _verdict(aim: Aim, value: float) -> str:
+    return "met" if aim.met(value) else "missed"
