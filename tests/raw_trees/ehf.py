@@ -17,7 +17,7 @@ R_CAMERA_SCAN = Rotation.from_rotvec([-2.9874789618512025, 0.011724572107320893,
 T_CAMERA_SCAN_M = np.array([-0.03609917, 0.43416458, 2.37101226])
 K = np.array([[1498.22426237, 0, 790.263706], [0, 1498.22426237, 578.90334], [0, 0, 1]])
 SIZE_PX = (1600, 1200)
-UNSEEN = ("left_smalltoe", "right_ear", "left_pinky_4")
+UNSEEN = ("left_smalltoe", "right_ear", "left_pinky")
 """Points that OpenPose did not find in these photos: position (0, 0), confidence 0."""
 _PARTS = (("pose_keypoints_2d", 25), ("hand_left_keypoints_2d", 21), ("hand_right_keypoints_2d", 21),
           ("face_keypoints_2d", 70))  # fmt: skip

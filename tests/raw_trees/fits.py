@@ -58,30 +58,31 @@ LOW = {"right_ankle": 0.09, "left_ankle": 0.11, "right_index_1": 0.15, "right_in
 """Confidences beside the thresholds 0.1 (body), 0.2 (hands), 0.4 (head)."""
 
 
-def write_spin_smplx(root: Path, people: Sequence[Person]) -> dict[str, NDArray[np.float64]]:
+def write_spin_smplx(root: Path, people: Sequence[Person], *, fitted: int = 1) -> dict[str, NDArray[np.float64]]:
     """Write the four .npz files, and the photos beside `root`, which becomes `datasets/spin_in_smplx`.
 
-    Person i is the last row of file i and, mirrored in order, the first of the next; the first row of each has no fit.
-    lsp.npz has 27 rows; in its row 26 shoulder and wrist are swapped as in the real file.
-    Returns the true points (24, 3) of each file's fitted rows, in the order of the files.
+    fitted: the last rows of each file, all of one person a file, that have a fit; the rows before have none.
+    lsp.npz has 26 rows before; in row 26 shoulder and wrist are swapped as in the real file.
+    Returns the true points (24, 3) of each file's person.
     """
     truth = {}
     for k, (name, folder) in enumerate(_PHOTOS.items()):
-        count = 27 if name == "lsp" else 2
+        count = (26 if name == "lsp" else 1) + fitted
         person = people[k % len(people)]
         points = np.stack([person.points_px[n] for n in _SPIN_POINTS])
         points = np.column_stack([points, np.linspace(0.45, 1, 24)])
         points[5, 2] = 0
         stored = points[[*range(9), 11, 10, 9, *range(12, 24)]] if name == "lsp" else points
         rows = np.tile(points, (count, 1, 1))
-        rows[-1] = stored
+        rows[-fitted] = stored
         box = person.box_xywh
         photos = [_STORED[name].format(i + 1) for i in range(count)]
-        save_photo(root.parent / folder / photos[-1].rsplit("/", 1)[-1], person.photo)
+        for photo in photos[-fitted:]:
+            save_photo(root.parent / folder / photo.rsplit("/", 1)[-1], person.photo)
         root.mkdir(parents=True, exist_ok=True)
         np.savez(
             root / f"{name}.npz",
-            has_smpl=np.arange(count) == count - 1,
+            has_smpl=np.arange(count) >= count - fitted,
             pose=np.tile(fullpose(person).ravel(), (count, 1)),
             betas=np.tile(person.params["betas"], (count, 1)),
             part=rows,

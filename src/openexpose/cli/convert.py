@@ -49,7 +49,8 @@ def run(config: Convert) -> int:
     """Convert, print problems and a summary, and return 1 if a file could not be written."""
     console = Console(highlight=False, soft_wrap=True)
     if not config.name:
-        console.print(_list())
+        wide = console if console.is_terminal else Console(highlight=False, width=160)
+        wide.print(_list())
         return 0
     data = data_root()
     line = spec(config.name)
@@ -97,8 +98,8 @@ def _print_outcome(console: Console, outcome: Outcome, config: Convert) -> None:
 
 def _list() -> Table:
     table = Table(box=None, padding=(0, 2))
-    for title in ("name", "makes", "what it is", "licence"):
-        table.add_column(title)
+    for title in ("NAME", "makes", "what it is", "licence"):
+        table.add_column(title, no_wrap=title in ("NAME", "makes"))
     for name, line in CONVERTERS.items():
-        table.add_row(name, "\n".join(line.outputs), line.what, line.source.licence)
+        table.add_row(name, "\n".join(line.outputs), line.what, f"{line.source.licence}\n{line.source.url}")
     return table

@@ -23,6 +23,8 @@ from openexpose.readers.limits import MIB, UnreadableError, blame, check_file
 
 MAX_DATASET_BYTES = 1024 * MIB
 MAX_NAMES, MAX_MESSAGES, MAX_RANK = 100_000, 1000, 16
+_CELLS = "#refs#"
+"""Where MATLAB keeps the contents of cells; they are reached through references, never by name."""
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NOWHERE = 0xFFFFFFFFFFFFFFFF
 _SPACE, _TYPE, _LAYOUT, _FILTERS, _CONTINUED, _GROUP = 0x1, 0x3, 0x8, 0xB, 0x10, 0x11
@@ -78,7 +80,7 @@ class Hdf5:
         self._map.close()
 
     def names(self) -> tuple[str, ...]:
-        """Names of the datasets, `group/name` in groups. MATLAB keeps cells below `#refs#`."""
+        """Names of the datasets, `group/name` in groups; without the contents of MATLAB's cells."""
         return tuple(self._names)
 
     def read(self, name: str) -> NDArray[Any]:
@@ -90,7 +92,7 @@ class Hdf5:
             raise blame(self.path, f"it has no {name!r}, but {', '.join(sorted(self._names)[:10])}")
         return self.read_at(self._names[name])
 
-    def read_at(self, reference: int) -> NDArray[Any]:
+    def read_at(self, reference: int | np.integer[Any]) -> NDArray[Any]:
         """Return the dataset that a reference points to. Raises AssetError as `read`."""
         try:
             return self._dataset(self._described(int(reference)))
@@ -137,6 +139,8 @@ class Hdf5:
         text = self._bytes(names, size)
         for at, child in self._symbols(tree, set()):
             name = text[at:].split(b"\0")[0].decode("utf-8", "replace")
+            if name == _CELLS:
+                continue
             if len(seen) > MAX_NAMES:
                 raise UnreadableError("it has too many names")
             yield from self._list(child, f"{prefix}{name}/", seen)

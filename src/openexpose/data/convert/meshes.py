@@ -37,9 +37,10 @@ def _vertices(raw: bytes) -> Float[np.ndarray, "V 3"]:
     form, count, fields = _header(raw[:start].decode("ascii", "replace"))
     if form == "ascii":
         rows = raw[body:].split(b"\n", count)[:count]
-        values = np.array([row.split()[: len(fields)] for row in rows], np.float64)
-        if values.shape != (count, len(fields)):
-            raise UnreadableError(f"it claims {count:,} vertices and holds {len(values):,}")
+        words = [w for row in rows if len(w := row.split()[: len(fields)]) == len(fields)]
+        if len(words) != count:
+            raise UnreadableError(f"it claims {count:,} vertices and holds {len(words):,}; it is truncated")
+        values = np.array(words).astype(np.float64).reshape(count, len(fields))
         return values[:, [list(fields).index(k) for k in "xyz"]]
     if form not in _ORDERS:
         raise UnreadableError(f"its format {form!r} is not known")

@@ -10,6 +10,7 @@ import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -143,6 +144,10 @@ def _finished(tasks: list[Task], workers: int) -> Iterator[tuple[Task, int]]:
                     return
                 ready, _ = wait(running, return_when=FIRST_COMPLETED)
                 yield from ((running.pop(f), f.result()) for f in ready)
+        except BrokenProcessPool as e:
+            raise DataError(
+                "a worker process died, of too little memory perhaps; run again with fewer --workers"
+            ) from e
         finally:
             for f in running:
                 f.cancel()
