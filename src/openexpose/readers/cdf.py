@@ -77,14 +77,14 @@ class _File:
             raise UnreadableError("its second magic number is not one of CDF's")
         at = self.body(8, _CDR)
         self.globals = self.offset(at)
-        self.encoding, flags = self.int(at + self.word + 8), self.int(at + self.word + 12)
+        self.encoding, flags = self.number(at + self.word + 8), self.number(at + self.word + 12)
         self.rows_first, single = bool(flags & 1), bool(flags & 2)
         if not single:
             raise UnreadableError("its variables lie in files of their own")
         if self.encoding not in _LITTLE + _BIG:
             raise UnreadableError(f"its numbers are in encoding {self.encoding}, of a machine that is not read")
 
-    def int(self, at: int) -> int:
+    def number(self, at: int) -> int:
         """A 4-byte number of a record; these are big-endian in every file."""
         return int(struct.unpack_from(">i", self.raw, self._inside(at))[0])
 
@@ -94,7 +94,7 @@ class _File:
 
     def body(self, at: int, *kinds: int) -> int:
         """Where the fields of a record start; UnreadableError unless it is of these kinds and inside the file."""
-        size, kind = self.offset(at), self.int(at + self.word)
+        size, kind = self.offset(at), self.number(at + self.word)
         if kind not in kinds:
             raise UnreadableError(f"at byte {at:,} there is a record of kind {kind}, not {kinds[0]}")
         if size < self.word + 4 or at + size > len(self.raw):
@@ -106,7 +106,7 @@ class _File:
         at, w = self.body(self.globals, _GDR), self.word
         heads = self.offset(at), self.offset(at + w)
         shared = tuple(
-            self.int(at + 4 * w + 36 + (w - 4) + 4 * i) for i in range(self._count(self.int(at + 4 * w + 12)))
+            self.number(at + 4 * w + 36 + (w - 4) + 4 * i) for i in range(self._count(self.number(at + 4 * w + 12)))
         )
         seen: set[int] = set()
         for head, kind in zip(heads, (_RVDR, _ZVDR), strict=True):
@@ -122,10 +122,10 @@ class _File:
     def _described(self, at: int, kind: int, shared: tuple[int, ...]) -> _Variable | None:
         """A variable's descriptor; None if its values are no numbers."""
         w, at = self.word, self.body(at, kind)
-        data_type, last, index = self.int(at + w), self.int(at + w + 4), self.offset(at + w + 8)
-        flags, sparse = self.int(at + 3 * w + 8), self.int(at + 3 * w + 12)
+        data_type, last, index = self.number(at + w), self.number(at + w + 4), self.offset(at + w + 8)
+        flags, sparse = self.number(at + 3 * w + 8), self.number(at + 3 * w + 12)
         rest = at + 3 * w + 28
-        elements = self.int(rest)
+        elements = self.number(rest)
         name_at = rest + 8 + w + 4
         name = self.raw[name_at : name_at + self.name_bytes].split(b"\0")[0].decode("ascii", "replace").strip()
         if data_type not in _TYPES or elements != 1:
@@ -135,10 +135,10 @@ class _File:
         at = name_at + self.name_bytes
         sizes = shared
         if kind == _ZVDR:
-            count = self._count(self.int(at))
-            sizes = tuple(self.int(at + 4 + 4 * i) for i in range(count))
+            count = self._count(self.number(at))
+            sizes = tuple(self.number(at + 4 + 4 * i) for i in range(count))
             at += 4 + 4 * count
-        dims = tuple(size for i, size in enumerate(sizes) if self.int(at + 4 * i))
+        dims = tuple(size for i, size in enumerate(sizes) if self.number(at + 4 * i))
         if any(d < 1 for d in dims):
             raise UnreadableError(f"variable {name!r} claims the shape {dims}")
         order = "<" if self.encoding in _LITTLE else ">"
@@ -174,13 +174,13 @@ class _File:
                 raise UnreadableError("its lists of values run in a circle or have no end")
             seen.add(index)
             at = self.body(index, _VXR)
-            room, used = self.int(at + w), self.int(at + w + 4)
+            room, used = self.number(at + w), self.number(at + w + 4)
             if not 0 <= used <= room or at + w + 8 + room * (8 + w) > len(self.raw):
                 raise UnreadableError(f"its list of values at byte {index:,} claims {room:,} entries")
             for i in range(used):
-                first, last = (self.int(at + w + 8 + 4 * (i + k * room)) for k in range(2))
+                first, last = (self.number(at + w + 8 + 4 * (i + k * room)) for k in range(2))
                 block = self.offset(at + w + 8 + 8 * room + w * i)
-                kind = self.int(block + w)
+                kind = self.number(block + w)
                 if kind == _VXR:
                     yield from self._blocks(block, each, seen)
                 else:
@@ -189,7 +189,7 @@ class _File:
 
     def _block(self, at: int, size: int) -> bytes | memoryview:
         start, end = self.body(at, _VVR, _CVVR), at + self.offset(at)
-        if self.int(at + self.word) == _VVR:
+        if self.number(at + self.word) == _VVR:
             return memoryview(self.raw)[start:end]
         packed = self.offset(start + 4)
         data = start + 4 + self.word
@@ -200,15 +200,15 @@ class _File:
     def _unpacked_file(self) -> bytes:
         at, w = self.body(8, _CCR), self.word
         how, size = self.offset(at), self.offset(at + w)
-        kind = self.int(self.body(how, _CPR))
+        kind = self.number(self.body(how, _CPR))
         if kind != _GZIP:
             raise UnreadableError(f"it is compressed in way {kind}; only gzip is read")
         return _unzipped(self.raw[at + 2 * w + 4 : 8 + self.offset(8)], size)
 
-    def _count(self, number: int) -> int:
-        if not 0 <= number <= MAX_DIMENSIONS:
-            raise UnreadableError(f"a variable claims {number} dimensions")
-        return number
+    def _count(self, count: int) -> int:
+        if not 0 <= count <= MAX_DIMENSIONS:
+            raise UnreadableError(f"a variable claims {count} dimensions")
+        return count
 
     def _inside(self, at: int) -> int:
         if not 0 <= at <= len(self.raw) - 4:
