@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ _AHEAD = 4
 """Threads that decode the photos of the next piece."""
 
 
+@runtime_checkable
 class Answerer(Protocol):
     """Whoever says something about a batch of people: a network, or in tests the truth itself."""
 

@@ -136,7 +136,8 @@ def prepare(name: Name, setup: Setup) -> Prepared:
         device=torch.device(setup.device),
     )
     truth = _truth(bench, setup, people, models)
-    used = () if cast.file is None else (cast.file,)
+    unused = _answers_need_none(bench, setup) if cast.file is None else ()
+    used = [p for n, p in models.items() if n not in unused]
     files = tuple(dict.fromkeys([setup.weights, store, *truth.files, *used]))
     hashes = {p: sha256_of(p) for p in (setup.weights, store)}
     made_of: dict[str, object] = {

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ FITS_MM = 10.0
 """FreiHAND: how far stored joints may be from those that the stored parameters give, after wrist on wrist."""
 
 
+@runtime_checkable
 class Truth(Protocol):
     """What predictions of one benchmark are held against."""
 
@@ -260,7 +261,7 @@ class _Lazy(Sequence[Any]):
 
 def _column(data: HumanData, key: str, count: int, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
     """The first rows of a column as (count, *shape); files of the reference differ in axes of length 1."""
-    found = np.asarray(data.column(key)[:count], np.float64)
+    found = np.array(data.column(key)[:count], np.float64)  # torch takes no read-only arrays
     try:
         out = found.reshape(count, *shape)
     except ValueError as e:
