@@ -88,6 +88,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "openexpose.cli.evaluate_free:Faces",
         "Score weights on real faces with 68 marked points of people whom training never sees.",
     ),
+    "train-lifter": (
+        "openexpose.cli.train_lifter:TrainLifter",
+        "Train the network that makes a body's first guess from 2D points; no photo is needed.",
+    ),
     "train": (
         "openexpose.cli.train:Train",
         "Train a preset. A run that stopped goes on when the same command is given again.",

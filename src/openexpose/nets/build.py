@@ -11,6 +11,7 @@ from openexpose.nets.codec import Codec, body_codec, hand_codec, head_codec
 from openexpose.nets.config import LITE_BACKBONES, NetConfig, PartConfig
 from openexpose.nets.expose import ExPose
 from openexpose.nets.hrnet import HRNetExPose
+from openexpose.nets.lift import Lifter
 from openexpose.nets.means import Means, mean_vector
 from openexpose.nets.params import PARAMS, Part
 from openexpose.nets.points import PointBackbone
@@ -48,7 +49,20 @@ def build_part(part: Part, config: PartConfig, *, means: Means) -> PartRegressor
         steps=config.steps,
         dropout=config.dropout,
     )
-    return PartRegressor(backbone, regressor, codec, crop_px=config.crop_px, fixed_norm=config.fixed_norm)
+    lifter = build_lifter(config, codec) if config.lift else None
+    return PartRegressor(
+        backbone, regressor, codec, crop_px=config.crop_px, fixed_norm=config.fixed_norm, lifter=lifter
+    )
+
+
+LIFTED = ("global_orient", "body_pose", "betas", "camera")
+"""What can be told from the body's 2D points."""
+
+
+def build_lifter(config: PartConfig, codec: Codec[Any]) -> Lifter:
+    """The network that makes the first guess of a body from its points, with random weights."""
+    columns = [i for name in LIFTED for i in range(*codec.slices[name].indices(codec.size))]
+    return Lifter(num_points=len(config.points), columns=columns, width=config.lift)
 
 
 def build_one(part: Part, config: NetConfig, *, means: Means) -> nn.ModuleDict:

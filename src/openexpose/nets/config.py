@@ -41,10 +41,14 @@ class PartConfig:
     """One more output: how far the network trusts itself. ExPose's networks have none."""
     points: tuple[str, ...] = ()
     """Keypoints that the backbone draws heatmaps of ("lite0" backbones, `points.py`); none for the reference's."""
+    lift: int = 0
+    """Width of the network that makes the first guess from the heatmaps' points (`lift.py`); 0: start from the mean."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for sizes that make no network."""
         object.__setattr__(self, "points", tuple(self.points))  # weight files store lists
+        if self.lift and not self.points:
+            raise ConfigError(f"{self.backbone}: lift={self.lift} needs heatmap points to lift")
         if (self.backbone in LITE_BACKBONES) != bool(self.points):
             raise ConfigError(f"{self.backbone}: heatmap points go with {' and '.join(LITE_BACKBONES)}, and only there")
         for name in ("crop_px", "num_betas", "width", "steps"):
@@ -170,9 +174,10 @@ def lite() -> NetConfig:
     common = PartConfig("lite0_deep", 160, 0.9, upside_down=True, num_betas=10, num_expression=10, width=512,
                         dropout=0.1, points=BODY_POINTS)  # fmt: skip
     small = replace(common, backbone="lite0_shallow", crop_px=128, width=384)
+    body = replace(common, lift=384)
     return NetConfig(
         "lite",
-        body=common,
+        body=body,
         hand=replace(small, upside_down=False, num_expression=0, points=freihand),
         head=replace(small, camera_scale=8.0, num_betas=100, num_expression=50, points=flame),
         zoom=ZoomConfig(hand_scale=2.2, head_scale=1.6),

@@ -42,7 +42,9 @@ def speed_up_part(part: PartRegressor[Any], *, dtype: torch.dtype = torch.float3
     with torch.no_grad():
         backbone = FastBackbone(part.backbone, part.crop_px, dtype)
         regressor = collapsed(part.regressor)
-    fast: PartRegressor[Any] = PartRegressor(backbone, regressor, part.codec, crop_px=part.crop_px, fixed_norm=True)
+    fast: PartRegressor[Any] = PartRegressor(
+        backbone, regressor, part.codec, crop_px=part.crop_px, fixed_norm=True, lifter=copy.deepcopy(part.lifter)
+    )
     return fast.eval().requires_grad_(False)
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from openexpose.errors import ShapeError
 from openexpose.nets.codec import Codec, Estimate, P
+from openexpose.nets.lift import Lifter
 
 
 class IterativeRegressor(nn.Module):
@@ -111,23 +112,26 @@ class PartRegressor(nn.Module, Generic[P]):
         *,
         crop_px: int,
         fixed_norm: bool,
+        lifter: Lifter | None = None,
     ) -> None:
-        """backbone: picture (B, 3, crop_px, crop_px) to features (B, F). fixed_norm: batch norms always use their
+        """lifter: makes the first guess from the heatmaps' points.   backbone: picture (B, 3, crop_px, crop_px) to features (B, F). fixed_norm: batch norms always use their
         stored statistics, in training too, as the reference does; their gains and offsets still learn.
         """
         super().__init__()
         self.backbone, self.regressor, self.codec = backbone, regressor, codec
-        self.crop_px, self.fixed_norm = crop_px, fixed_norm
+        self.crop_px, self.fixed_norm, self.lifter = crop_px, fixed_norm, lifter
 
     def forward(self, crops: Float[Tensor, "B 3 S S"], start: Float[Tensor, "B D"] | None = None) -> Estimate[P]:
         """What the network says about each normalised RGB crop.
 
-        start: first guess of each row; the network's mean when None. Raises ShapeError on other crop sides.
+        start: first guess of each row; when None the lifter's, without one the network's mean. Raises ShapeError on other crop sides.
         """
         if len(crops) and crops.shape[-1] != self.crop_px:
             raise ShapeError(f"crops are {crops.shape[-1]} px wide, this network takes {self.crop_px}")
         seen = self.backbone(crops)
         features, points = seen if isinstance(seen, tuple) else (seen, None)
+        if start is None and self.lifter is not None and points is not None:
+            start = self.lifter.of(points, self.regressor.mean_param)
         vector: Tensor = self.regressor(features, start)
         return replace(self.codec.split(vector), points=points)
 

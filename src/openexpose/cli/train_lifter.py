@@ -1,0 +1,31 @@
+"""`openexpose train-lifter`: from 2D points to bodies, without a photo."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from openexpose.train.lift import LiftConfig, LiftRun
+
+
+@dataclass(frozen=True)
+class TrainLifter(LiftConfig):
+    """Train the network that makes the first guess of a body from its 2D points. Goes on where it stopped."""
+
+    out: Path = Path("runs/lifter")
+    """Folder of the run; `openexpose train lite_body --lifter` takes its state.pt."""
+
+
+def run(config: TrainLifter) -> int:
+    """Train to the end and say how it went."""
+    console = Console(highlight=False, soft_wrap=True)
+    fields = {name: getattr(config, name) for name in LiftConfig.__dataclass_fields__}
+    job, numbers = LiftRun(LiftConfig(**fields), config.out), {}
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("lifter", total=config.steps, completed=job.step)
+        for numbers in job:
+            progress.update(task, completed=job.step)
+    console.print(f"step {job.step}: " + ", ".join(f"{k} {v:.3g}" for k, v in numbers.items()))
+    console.print(f"wrote {config.out / 'state.pt'}")
+    return 0
