@@ -21,11 +21,12 @@ def run(config: TrainLifter) -> int:
     """Train to the end and say how it went."""
     console = Console(highlight=False, soft_wrap=True)
     fields = {name: getattr(config, name) for name in LiftConfig.__dataclass_fields__}
-    job, numbers = LiftRun(LiftConfig(**fields), config.out), {}
+    job, note = LiftRun(LiftConfig(**fields), config.out), ""
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("lifter", total=config.steps, completed=job.step)
         for numbers in job:
-            progress.update(task, completed=job.step)
-    console.print(f"step {job.step}: " + ", ".join(f"{k} {v:.3g}" for k, v in numbers.items()))
+            note = ", ".join(f"{k} {v:.3g}" for k, v in numbers.items())
+            progress.update(task, completed=job.step, description=f"lifter: {note}")
+    console.print(f"step {job.step} of {config.steps}: {note}")
     console.print(f"wrote {config.out / 'state.pt'}")
     return 0

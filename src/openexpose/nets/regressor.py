@@ -114,8 +114,10 @@ class PartRegressor(nn.Module, Generic[P]):
         fixed_norm: bool,
         lifter: Lifter | None = None,
     ) -> None:
-        """lifter: makes the first guess from the heatmaps' points.   backbone: picture (B, 3, crop_px, crop_px) to features (B, F). fixed_norm: batch norms always use their
-        stored statistics, in training too, as the reference does; their gains and offsets still learn.
+        """backbone: picture (B, 3, crop_px, crop_px) to features (B, F), with or without points.
+
+        fixed_norm: batch norms always use their stored statistics, in training too, as the reference does; their gains
+        and offsets still learn.   lifter: makes the first guess from the heatmaps' points.
         """
         super().__init__()
         self.backbone, self.regressor, self.codec = backbone, regressor, codec
@@ -124,7 +126,8 @@ class PartRegressor(nn.Module, Generic[P]):
     def forward(self, crops: Float[Tensor, "B 3 S S"], start: Float[Tensor, "B D"] | None = None) -> Estimate[P]:
         """What the network says about each normalised RGB crop.
 
-        start: first guess of each row; when None the lifter's, without one the network's mean. Raises ShapeError on other crop sides.
+        start: first guess of each row; when None the lifter's, without one the network's mean.
+        Raises ShapeError on other crop sides.
         """
         if len(crops) and crops.shape[-1] != self.crop_px:
             raise ShapeError(f"crops are {crops.shape[-1]} px wide, this network takes {self.crop_px}")

@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from openexpose.body import BodyModel, load_model
-from openexpose.errors import ConfigError
+from openexpose.errors import ConfigError, WeightsError
 from openexpose.geometry.camera import weak_project
 from openexpose.losses.terms import angle_rad
 from openexpose.nets.build import build_codec, build_lifter
@@ -67,7 +68,7 @@ class LiftRun:
         self.step = 0
         state = out / "state.pt"
         if state.is_file():
-            kept = torch.load(state, weights_only=True)
+            kept = _read(state)
             self.lifter.load_state_dict(kept["lifter"])
             self.optimiser.load_state_dict(kept["optimiser"])
             self.step = int(kept["step"])
@@ -118,3 +119,19 @@ class LiftRun:
     def state(self) -> dict[str, Tensor]:
         """The lifter's tensors under their names in the whole model."""
         return {PREFIX + k: v for k, v in self.lifter.state_dict().items()}
+
+
+def read_lifter(path: Path) -> dict[str, Tensor]:
+    """The lifter's tensors out of a run's state.pt. Raises WeightsError if it is missing or damaged."""
+    tensors: dict[str, Tensor] = _read(path)["lifter"]
+    return tensors
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        kept = torch.load(path, weights_only=True)
+        if {"lifter", "optimiser", "step"} - set(kept):
+            raise ValueError("other keys")
+    except (OSError, RuntimeError, ValueError, TypeError, EOFError, UnpicklingError) as e:
+        raise WeightsError(f"{path} is missing, or not the state of a lifter's training ({e})") from e
+    return dict(kept)
