@@ -1,7 +1,7 @@
 """From 2D points to a first guess of the whole body, without looking at pixels.
 
 Poses are endless and need no photos, so this small network can see millions of bodies in minutes, and what it learns
-has no gap between rendered and real photos (STRAPS' idea: 2D proxies). The regressor starts from its answer, not the mean.
+has no gap between rendered and real photos (STRAPS' idea: 2D proxies). The regressor starts from its answer.
 """
 
 from collections.abc import Sequence
