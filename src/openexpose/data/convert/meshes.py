@@ -48,8 +48,8 @@ def _vertices(raw: bytes) -> Float[np.ndarray, "V 3"]:
     if len(raw) - body < count * dtype.itemsize:
         held = (len(raw) - body) // dtype.itemsize
         raise UnreadableError(f"it claims {count:,} vertices and holds {held:,}; it is truncated")
-    values = np.frombuffer(raw, dtype, count, body)
-    return np.stack([values[k].astype(np.float64) for k in "xyz"], 1)
+    table = np.frombuffer(raw, dtype, count, body)
+    return np.stack([table[k].astype(np.float64) for k in "xyz"], 1)
 
 
 def _header(text: str) -> tuple[str, int, dict[str, str]]:
