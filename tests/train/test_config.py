@@ -6,7 +6,7 @@ import pytest
 
 from openexpose.errors import ConfigError
 from openexpose.train.build import network_config
-from openexpose.train.config import DataConfig, LossWeights, OptimiserConfig, Plan, TrainConfig, lr_at
+from openexpose.train.config import CloseupConfig, DataConfig, LossWeights, OptimiserConfig, Plan, TrainConfig, lr_at
 from openexpose.train.presets import PRESETS, expose, hrnet_hmr_expose_body, lite_body, toy
 
 REFERENCE = ("hrnet_hmr_expose_body", "resnet18_hmr_expose_face", "resnet18_hmr_expose_hand", "expose")
@@ -23,6 +23,12 @@ def test_the_reference_presets_carry_its_values() -> None:
     assert [PRESETS[name]().batch_size for name in REFERENCE] == [48, 64, 64, 48]
     assert hrnet_hmr_expose_body().data.shares == (0.08, 0.12, 0.8)
     assert expose().freeze.parts == ("body",) and expose().freeze.dropout
+    assert all(PRESETS[name]().closeups == CloseupConfig() for name in REFERENCE)
+    extra = replace(expose(), closeups=CloseupConfig.original()).closeups.chosen()
+    assert {part: (closeup.sets, closeup.count) for part, closeup in extra.items()} == {
+        "hand": (("freihand_train",), 64),
+        "head": (("ffhq_flame_train",), 64),
+    }
     assert set(expose().losses.wanted()) - set(hrnet_hmr_expose_body().losses.wanted()) == {"hand_crops", "head_crop"}
 
 
@@ -56,7 +62,9 @@ def test_impossible_settings_are_refused() -> None:
         LossWeights().wanted()
     with pytest.raises(ConfigError, match="summing to 1"):
         DataConfig(train=("a", "b"), shares=(0.5, 0.6))
-    with pytest.raises(ConfigError, match="ddp"):
-        replace(toy(), strategy="fsdp", optimiser=OptimiserConfig(average=0.9))
+    with pytest.raises(ConfigError, match="both or neither"):
+        CloseupConfig(hands=("freihand_train",))
+    with pytest.raises(ConfigError, match="only in the stage whole"):
+        replace(toy(), closeups=CloseupConfig.original())
     with pytest.raises(ConfigError, match="no network preset"):
         network_config(TrainConfig("x", "huge", "body", DataConfig(kind="toy"), LossWeights(betas=1.0)))

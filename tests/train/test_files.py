@@ -1,5 +1,6 @@
 """Preprocessed data sets of a tree as training data."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from openexpose.data.humandata_write import write_humandata
 from openexpose.errors import ConfigError, DataError
@@ -17,6 +19,7 @@ from openexpose.train.config import DataConfig
 from openexpose.train.files import _store, file_sources
 from openexpose.train.presets import expose as expose_preset
 from openexpose.train.presets import lite_head
+from openexpose.train.report import write_report
 from openexpose.train.run import train
 from train.runs import body_file, small
 
@@ -93,6 +96,20 @@ def test_by_heart_means_the_same_crops_again(tree: Path) -> None:
     sources = build.build_sources(config, build.build_learner(config))
     assert sources.train.samples_per_epoch == 3
     assert torch.equal(sources.train.batch([0, 4]).crops, sources.train.batch([3, 1]).crops)
+
+
+def test_a_bad_photo_is_skipped_and_reported(tree: Path) -> None:
+    (tree / "datasets" / "people" / "3.jpg").write_bytes(b"no photo")
+    data = replace(CURATED, held_out=0.0, only_first=None, on_error="skip")
+    config = replace(small(tree), data=data, steps=4, save_every=2, workers=1)
+    told = io.StringIO()
+    folder = train(config, tree / "run", console=Console(file=told, width=200))
+    assert len(folder.skipped()) == 1 and "people/3.jpg" in folder.skipped()[0]
+    assert "1 rows were skipped" in told.getvalue() and "people/3.jpg" in told.getvalue()
+    write_report(folder, title="t", summary="s")
+    assert "people/3.jpg" in (tree / "run" / "report.html").read_text()
+    with pytest.raises(DataError, match=r"people/3\.jpg"):
+        train(replace(config, data=replace(data, on_error="raise")), tree / "strict")
 
 
 def test_what_is_missing_is_named(tree: Path) -> None:

@@ -12,7 +12,7 @@ from openexpose.body import BodyModel
 from openexpose.errors import ConfigError, DataError, WeightsError
 from openexpose.train import checkpoint
 from openexpose.train.average import Average
-from openexpose.train.batches import FirstOnly, Turns, endless
+from openexpose.train.batches import FirstOnly, Turns, WithCloseups, endless
 from openexpose.train.build import header_of, network_config
 from openexpose.train.folder import RunFolder
 from openexpose.train.report import draw_curves
@@ -109,6 +109,17 @@ def test_the_same_person_at_the_same_position(people: StickPeople) -> None:
     assert by_heart.samples_per_epoch == 4 and torch.equal(by_heart.batch([11]).crops, people.batch([3]).crops)
 
 
+def test_close_ups_are_shared_out_as_people_are(people: StickPeople) -> None:
+    two, four = (WithCloseups(people, {"hand": (people, n)}) for n in (2, 4))
+    halves = [two.batch(range(start, start + 3)) for start in (6, 9)]  # two processes with three people each
+    together = four.batch(range(6, 12))
+    positions = [p for half in halves for p in half.closeups["hand"].positions]
+    assert positions == list(together.closeups["hand"].positions) == [4, 5, 6, 7]
+    assert two.samples_per_epoch == people.samples_per_epoch
+    stored = together.to(torch.device("cpu")).tensors()
+    assert stored["hand/positions"].tolist() == positions and stored["positions"].tolist() == list(range(6, 12))
+
+
 def test_drawn_people_are_labelled_where_they_are_drawn(people: StickPeople) -> None:
     batch = people.batch(range(16))
     points = batch.targets["keypoints2d"].value
@@ -141,9 +152,9 @@ def test_out_of_memory_names_the_knob() -> None:
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
     ):
-        with pytest.raises(TrainingStopped, match="--batch-size 24 --accumulate 2"), memory_advice(48):
+        with pytest.raises(TrainingStopped, match="--batch-size 24 --accumulate 4"), memory_advice(48, 2):
             raise error
-    with pytest.raises(RuntimeError, match="shapes"), memory_advice(48):
+    with pytest.raises(RuntimeError, match="shapes"), memory_advice(48, 1):
         raise RuntimeError("shapes differ")
 
 

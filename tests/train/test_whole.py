@@ -1,6 +1,9 @@
 """The three networks together: freezing, dropout in frozen parts, disturbances, mixed batches."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,12 +16,17 @@ from openexpose.losses.network import Target
 from openexpose.nets.build import build_expose
 from openexpose.nets.config import NetConfig, expose
 from openexpose.nets.means import Means
+from openexpose.train import build
 from openexpose.train.batch import Batch, Photos
-from openexpose.train.config import DisturbConfig
+from openexpose.train.config import CloseupConfig, DisturbConfig
 from openexpose.train.learner import WholeLearner
 from openexpose.train.presets import expose as expose_preset
+from openexpose.train.run import train
+from openexpose.train.side import PartSide
+from openexpose.train.toy import StickPeople
 from openexpose.train.whole import LearningExPose
-from toy_models import toy_smplx
+from toy_models import toy_mano, toy_smplx
+from train.runs import small
 
 WANTED = tuple(expose_preset().losses.wanted())
 B, K, CROP = 2, 144, 64
@@ -32,11 +40,15 @@ def tiny() -> NetConfig:
     return replace(base, body=body, hand=hand, head=head)
 
 
-def learner(*, frozen_dropout: bool = True, disturb: DisturbConfig | None = None) -> WholeLearner:
+def learner(
+    *, frozen_dropout: bool = True, disturb: DisturbConfig | None = None, closeups: Sequence[PartSide] = ()
+) -> WholeLearner:
     torch.manual_seed(0)
     model = BodyModel(toy_smplx(4))
     network = LearningExPose(build_expose(tiny(), model, means=Means()), disturb or DisturbConfig())
-    return WholeLearner(network, tiny().part("body"), WANTED, frozen=("body",), frozen_dropout=frozen_dropout)
+    return WholeLearner(
+        network, tiny().part("body"), WANTED, frozen=("body",), frozen_dropout=frozen_dropout, closeups=closeups
+    )
 
 
 @pytest.fixture
@@ -131,6 +143,43 @@ def test_broken_weights_give_a_loss_that_is_no_number(batch: Batch) -> None:
     with torch.no_grad():
         whole.network.hand.regressor.output.weight.fill_(torch.nan)
     assert loss_of(whole, batch).isnan()
+
+
+def hand_side(wanted: tuple[str, ...] = ("keypoints2d", "right_hand_pose")) -> PartSide:
+    return PartSide("hand", tiny().part("hand"), BodyModel(toy_mano(4)), wanted, disturb=DisturbConfig())
+
+
+def hands(count: int) -> Batch:
+    return StickPeople(BodyModel(toy_mano(4)), "hands", crop_px=CROP, seed=2, samples_per_epoch=9).batch(range(count))
+
+
+def test_close_ups_teach_their_network_alone(batch: Batch) -> None:
+    whole = learner(closeups=[hand_side()]).eval()
+    people = whole(batch)
+    terms = whole(Batch(batch.crops, batch.targets, photos=batch.photos, closeups={"hand": hands(3)}))
+    assert set(terms) - set(people) == {"hand/keypoints2d", "hand/right_hand_pose", "hand/points_px", "hand/joints_mm"}
+    assert all(torch.equal(terms[name].summed, people[name].summed) for name in people)
+    torch.testing.assert_close(
+        terms["hand/keypoints2d"], hand_side().terms(whole.network.hand, hands(3))["keypoints2d"]
+    )
+    terms["hand/keypoints2d"].value.backward()
+    touched = {name.split(".")[0] for name, p in whole.network.named_parameters() if p.grad is not None}
+    assert touched == {"hand"} and not any(name.startswith("closeups") for name, _ in whole.named_parameters())
+
+
+def test_a_run_with_close_ups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(build.NETWORKS, "tiny", tiny)
+    config = replace(
+        small(tmp_path), network="tiny", stage="whole", body_model="free", losses=expose_preset().losses, steps=2,
+        eval_every=2, save_every=2, batch_size=2, disturb=DisturbConfig.original(),
+        closeups=CloseupConfig(hands=("drawn",), heads=("drawn",), hand_batch=3, head_batch=1),
+    )  # fmt: skip
+    rows = train(config, tmp_path / "run").read_metrics()
+    steps, exams = ([row for row in rows if row["kind"] == kind] for kind in ("train", "eval"))
+    asked = {f"hand/{n}" for n in config.closeups.hand_losses.wanted()}
+    asked |= {f"head/{n}" for n in config.closeups.head_losses.wanted()}
+    assert all(asked <= set(row) and math.isfinite(row["loss"]) for row in steps)
+    assert not any(asked & set(row) for row in exams)  # evaluations look at people
 
 
 def test_crops_alone_are_not_enough(batch: Batch) -> None:

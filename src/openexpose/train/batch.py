@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from openexpose.losses.network import Target
+from openexpose.nets.params import Part
 
 
 class Photos(NamedTuple):
@@ -34,10 +35,16 @@ class Batch:
         *,
         photos: Photos | None = None,
         positions: Sequence[int] = (),
+        skipped: Sequence[str] = (),
+        closeups: Mapping[Part, "Batch"] | None = None,
     ) -> None:
-        """crops: normalised RGB.   targets: see `losses.network`.   positions: where the samples came from."""
+        """crops: normalised RGB.   targets: see `losses.network`.   positions: where the samples came from.
+
+        skipped: what was wrong with rows in whose place others stand.   closeups: images of single hands or heads.
+        """
         self.crops, self.targets, self.photos = crops, dict(targets), photos
-        self.positions = tuple(positions)
+        self.positions, self.closeups = tuple(positions), dict(closeups or {})
+        self.skipped = (*skipped, *(message for batch in self.closeups.values() for message in batch.skipped))
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -49,7 +56,10 @@ class Batch:
             pixels = [p.to(device, non_blocking=True) for p in photos.pixels]
             photos = Photos(pixels, photos.T_crop_photo.to(device), photos.side_px.to(device))
         targets = {k: Target(*(x.to(device, non_blocking=True) for x in t)) for k, t in self.targets.items()}
-        return Batch(self.crops.to(device, non_blocking=True), targets, photos=photos, positions=self.positions)
+        crops, closeups = self.crops.to(device, non_blocking=True), {k: b.to(device) for k, b in self.closeups.items()}
+        out = Batch(crops, targets, photos=photos, positions=self.positions, closeups=closeups)
+        out.skipped = self.skipped
+        return out
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything by name, on the CPU: to write a batch down."""
@@ -59,4 +69,6 @@ class Batch:
             out |= {f"photo/{i}": pixels for i, pixels in enumerate(self.photos.pixels)}
         for name, target in self.targets.items():
             out[f"target/{name}"], out[f"weight/{name}"] = target.value, target.weight
+        for part, batch in self.closeups.items():
+            out |= {f"{part}/{name}": value for name, value in batch.tensors().items()}
         return {k: v.detach().cpu().contiguous().clone() for k, v in out.items()}  # labels share their weights

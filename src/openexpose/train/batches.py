@@ -5,12 +5,13 @@ turns takes the positions s*A*W*B ... (s+1)*A*W*B - 1; each process takes its ow
 batches of B therefore see together what one sees with batches of 2B.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch.utils.data import DataLoader, Dataset
 
+from openexpose.nets.params import Part
 from openexpose.train.batch import Batch
 
 
@@ -41,6 +42,32 @@ class FirstOnly:
     def batch(self, positions: Sequence[int]) -> Batch:
         """The samples at these positions, modulo the count."""
         return self.source.batch([p % self.count for p in positions])
+
+
+@dataclass(frozen=True)
+class WithCloseups:
+    """People, and beside every batch of them a batch of each part's own images."""
+
+    people: Source
+    parts: Mapping[Part, tuple[Source, int]]
+    """Where a part's images come from, and how many go with a batch."""
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """As many as there are people."""
+        return self.people.samples_per_epoch
+
+    def batch(self, positions: Sequence[int]) -> Batch:
+        """The people at these positions; the n-th batch of B people has a part's n-th batch of images.
+
+        So two processes with a half of everything see together what one sees, as with the people.
+        """
+        people, turn = self.people.batch(positions), positions[0] // len(positions)
+        closeups = {p: source.batch(range(turn * n, (turn + 1) * n)) for p, (source, n) in self.parts.items()}
+        return Batch(
+            people.crops, people.targets, photos=people.photos, positions=people.positions, skipped=people.skipped,
+            closeups=closeups,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

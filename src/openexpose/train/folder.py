@@ -5,6 +5,7 @@ environment.json   versions, machine, git state       tensorboard/    the same n
 checkpoints/       to go on from                       curves.png      the same numbers drawn
 best.safetensors   the best weights so far             report.html     one page with curves and pictures
 pictures/          the fixed samples at every evaluation
+skipped_process*.txt   photos and rows that could not be used (data.on_error=skip), one a line, each once
 """
 
 import importlib.metadata
@@ -13,7 +14,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ class RunFolder:
         self._tensorboard = tensorboard
         self._writer: SummaryWriter | None = None
         self._opened = time.monotonic()
+        self._skipped: dict[int, set[str]] = {}
 
     @property
     def checkpoints(self) -> Path:
@@ -54,16 +56,18 @@ class RunFolder:
         """The metrics file: JSON lines."""
         return self.path / "metrics.jsonl"
 
-    def begin(self, config: Mapping[str, Any], *, step: int) -> None:
+    def begin(self, config: Mapping[str, Any], *, step: int, defaults: Mapping[str, Any] | None = None) -> None:
         """Write down settings and environment; drop what an interrupted run logged after `step`.
 
+        defaults: settings that an older version of this package may not have known when it began the run.
         Raises ConfigError if the folder holds a run with other settings.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         asked = json.loads(json.dumps(config, default=str))
         held = self.path / "config.json"
         if step and held.is_file():
-            differ = _differences(json.loads(held.read_text(encoding="utf-8")), asked)
+            plain = json.loads(json.dumps(defaults or {}, default=str))
+            differ = _differences(_over(plain, json.loads(held.read_text(encoding="utf-8"))), asked)
             if differ:
                 raise ConfigError(
                     f"{self.path} holds a run with other settings: {', '.join(differ[:5])}. "
@@ -71,6 +75,8 @@ class RunFolder:
                 )
         self._write("config.json", asked)
         self._write("environment.json", environment())
+        for old in () if step else self.path.glob("skipped_process*.txt"):
+            old.unlink()
         lines = [line for line in self.read_metrics() if step and line["step"] <= step]
         with write_atomically(self.metrics) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -110,6 +116,22 @@ class RunFolder:
             cv2.imwrite(str(temporary), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
         return path
 
+    def note_skipped(self, messages: Sequence[str], rank: int) -> None:
+        """Write down what was wrong with skipped rows; what this process has written already is left out."""
+        if not messages:
+            return
+        path = self.path / f"skipped_process{rank}.txt"
+        known = self._skipped.setdefault(rank, set(_lines(path)))
+        new = [line for line in dict.fromkeys(" ".join(m.split()) for m in messages) if line not in known]
+        if new:
+            known.update(new)
+            with path.open("a", encoding="utf-8") as f:
+                f.writelines(f"{line}\n" for line in new)
+
+    def skipped(self) -> list[str]:
+        """What all processes skipped so far, sorted."""
+        return sorted({line for path in self.path.glob("skipped_process*.txt") for line in _lines(path)})
+
     def close(self) -> None:
         """Flush what is still in memory."""
         if self._writer is not None:
@@ -126,6 +148,10 @@ class RunFolder:
 
             self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=step)
         return self._writer
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def environment() -> dict[str, Any]:
@@ -157,6 +183,13 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _over(defaults: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults for what `held` does not have, at every depth."""
+    both = {k: _over(defaults[k], v) if isinstance(v, dict) and isinstance(defaults.get(k), dict) else v
+            for k, v in held.items()}  # fmt: skip
+    return {**defaults, **both}
 
 
 def _differences(held: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> list[str]:

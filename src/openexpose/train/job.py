@@ -48,8 +48,11 @@ class Job:
         return int(self.fabric.global_rank) == 0
 
     def loss_weights(self) -> dict[str, float]:
-        """Weight of each loss that is computed."""
-        return {str(name): weight for name, weight in self.config.losses.wanted().items()}
+        """Weight of each loss of a training step, those of close-ups as "hand/keypoints2d"."""
+        found = {str(name): weight for name, weight in self.config.losses.wanted().items()}
+        for part, closeup in self.config.closeups.chosen().items():
+            found |= {f"{part}/{name}": weight for name, weight in closeup.losses.wanted().items()}
+        return found
 
     def mean_over_processes(self, numbers: Tensor) -> Tensor:
         """Without gradient."""

@@ -7,7 +7,8 @@ from openexpose.losses.terms import Term, total
 from openexpose.train.draw import picture
 from openexpose.train.job import Job
 from openexpose.train.report import write_report
-from openexpose.train.state import full_weights
+from openexpose.train.state import full_weights, whole_weights
+from openexpose.train.watch import memory_advice
 from openexpose.weights.native import save_weights
 
 PICTURED = 8
@@ -36,8 +37,10 @@ def evaluate(job: Job) -> dict[str, float]:
         weights = full_weights(job)
         if job.is_first:
             save_weights(weights, job.folder.path / "best.safetensors", job.header)
-    if job.is_first and job.config.report:
-        _report(job)
+    if job.config.report:
+        with whole_weights(job):
+            if job.is_first:
+                _report(job)
     if job.average is not None:
         job.average.swap(job.learner)
     job.wrapped.train()
@@ -47,17 +50,20 @@ def evaluate(job: Job) -> dict[str, float]:
 def _sums(job: Job) -> dict[str, float]:
     config, fabric = job.config, job.fabric
     assert job.exam is not None
-    weights = job.loss_weights()
     sums: dict[str, Term] = {}
     for turn in range(config.eval_batches):
         first = (turn * fabric.world_size + fabric.global_rank) * config.batch_size
         batch = job.exam.batch(range(first, first + config.batch_size)).to(fabric.device)
-        for name, term in job.wrapped(batch).items():
+        job.folder.note_skipped(batch.skipped, fabric.global_rank)
+        with memory_advice(config.batch_size, config.accumulate):
+            found = job.wrapped(batch)
+        for name, term in found.items():
             before = sums.get(name)
             sums[name] = term if before is None else Term(before.summed + term.summed, before.over + term.over)
     flat = torch.stack([torch.stack([*term]) for term in sums.values()])
     shared = torch.as_tensor(fabric.all_reduce(flat, reduce_op="sum"))
     terms = {name: Term(*pair) for name, pair in zip(sums, shared.unbind(), strict=True)}
+    weights = {name: weight for name, weight in job.loss_weights().items() if name in terms}
     loss, parts = total({name: terms[name] for name in weights}, weights)
     metrics = {name: float(term.value) for name, term in terms.items() if name not in weights}
     return {"loss": float(loss)} | {name: float(value) for name, value in parts.items()} | metrics
@@ -70,6 +76,5 @@ def _report(job: Job) -> None:
     job.folder.keep_picture(job.step, sheet)
     config, plan = job.config, job.plan
     done = f"{job.step} of {plan.steps} steps, {plan.samples_per_step} samples each"
-    write_report(
-        job.folder, title=f"Training {config.preset}", summary=f"{done}; lowest {config.best_by} so far {job.best:.4g}"
-    )
+    summary = f"{done}; lowest {config.best_by} so far {job.best:.4g}"
+    write_report(job.folder, title=f"Training {config.preset}", summary=summary)

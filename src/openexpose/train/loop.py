@@ -36,9 +36,10 @@ def fit(job: Job) -> Iterator[dict[str, float]]:
         for turn in range(config.accumulate):
             with clock("data"):
                 seen.append(next(job.batches).to(fabric.device))
+                job.folder.note_skipped(seen[-1].skipped, fabric.global_rank)
             set_torch_generators(seed_of(config.seed, step, turn, fabric.global_rank))
             more = turn < config.accumulate - 1
-            with memory_advice(config.batch_size), fabric.no_backward_sync(learner, enabled=more):
+            with memory_advice(config.batch_size, config.accumulate), fabric.no_backward_sync(learner, enabled=more):
                 with clock("forward"):
                     loss, parts = total(learner(seen[-1]), weights, share=job.mean_over_processes)
                 with clock("backward"):

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from openexpose.data.sample import skip_report
 from openexpose.readers import write_atomically
 from openexpose.train.folder import RunFolder
 
@@ -28,6 +29,7 @@ _PAGE = """<!doctype html>
 <h2>Evaluations</h2>
 {table}
 {pictures}
+{skipped}
 </html>
 """
 
@@ -46,6 +48,7 @@ def write_report(folder: RunFolder, *, title: str, summary: str) -> Path:
         curves=_embedded(curves, "png"),
         table=_table([row for row in rows if row["kind"] == "eval"]),
         pictures="\n".join(_figure(path) for path in shown),
+        skipped=_skipped(folder.skipped()),
     )
     path = folder.path / "report.html"
     with write_atomically(path) as temporary:
@@ -90,6 +93,13 @@ def _table(rows: Rows) -> str:
     cells = ("".join(f"<td>{row[n]:.4g}</td>" if n in row else "<td></td>" for n in names) for row in shown)
     body = "".join(f"<tr><td>{row['step']}</td>{line}</tr>" for row, line in zip(shown, cells, strict=True))
     return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _skipped(messages: Sequence[str]) -> str:
+    if not messages:
+        return ""
+    text = html.escape(skip_report(messages))
+    return f'<h2>Skipped</h2><pre class="small">{text}</pre><p class="small">All: skipped_process*.txt</p>'
 
 
 def _figure(path: Path) -> str:

@@ -8,12 +8,13 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from openexpose.data.sample import skip_report
 from openexpose.train.average import Average
 from openexpose.train.batches import Turns, endless
 from openexpose.train.build import Sources, build_learner, build_sources, header_of, network_config
 from openexpose.train.chance import set_torch_generators
 from openexpose.train.checkpoint import complete
-from openexpose.train.config import OptimiserConfig, Plan, TrainConfig, lr_at
+from openexpose.train.config import DataConfig, LossWeights, OptimiserConfig, Plan, TrainConfig, lr_at
 from openexpose.train.fabric import Fabric, make_fabric
 from openexpose.train.folder import RunFolder
 from openexpose.train.job import Job
@@ -35,7 +36,7 @@ def train(config: TrainConfig, out: Path, *, console: Console | None = None) -> 
     job = prepare(config, folder, fabric)
     first = job.is_first
     if first:
-        folder.begin(settings(config), step=job.step)
+        folder.begin(settings(config), step=job.step, defaults=default_settings(config))
     fabric.barrier()
     with _progress(console if first else None) as progress:
         bar = progress.add_task("", total=job.plan.steps, completed=job.step, note="")
@@ -44,6 +45,9 @@ def train(config: TrainConfig, out: Path, *, console: Console | None = None) -> 
             progress.update(bar, completed=job.step, note=note)
             if first and (job.step % config.log_every == 0 or job.step == job.plan.steps):
                 folder.log("train", job.step, numbers)
+    fabric.barrier()
+    if first and console is not None and folder.skipped():
+        console.print(skip_report(folder.skipped()), highlight=False, markup=False)
     folder.close()
     return folder
 
@@ -94,6 +98,12 @@ def make_optimiser(config: OptimiserConfig, learner: Learner) -> torch.optim.Opt
 def settings(config: TrainConfig) -> dict[str, Any]:
     """All settings as plain values, the networks' sizes among them."""
     return asdict(config) | {"networks": asdict(network_config(config))}
+
+
+def default_settings(config: TrainConfig) -> dict[str, Any]:
+    """What every setting without a value would be."""
+    data, losses = DataConfig(kind="toy"), LossWeights()
+    return asdict(TrainConfig(config.preset, config.network, config.stage, data, losses))
 
 
 @dataclass(frozen=True)

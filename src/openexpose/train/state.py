@@ -1,5 +1,7 @@
 """From a running job to a checkpoint and back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.fsdp import FSDPModule
 
 from openexpose.train import checkpoint
 from openexpose.train.job import Job
@@ -23,6 +26,17 @@ def full_weights(job: Job) -> dict[str, Tensor]:
     """The network's state dict (every process must ask; the first one gets it)."""
     state = get_model_state_dict(job.learner.network, options=WHOLE)
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+@contextmanager
+def whole_weights(job: Job) -> Iterator[None]:
+    """Inside, every process holds all weights, so that one of them may look alone. Every process must enter."""
+    if isinstance(job.learner, FSDPModule):
+        job.learner.unshard()
+        yield
+        job.learner.reshard()
+    else:
+        yield
 
 
 def save(job: Job) -> None:

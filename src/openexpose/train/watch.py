@@ -42,21 +42,22 @@ class Watch:
 
 
 @contextmanager
-def memory_advice(batch_size: int) -> Iterator[None]:
+def memory_advice(batch_size: int, accumulate: int) -> Iterator[None]:
     """Turn out-of-memory errors into TrainingStopped that names the knob."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as e:
-        raise TrainingStopped(_advice(batch_size)) from e
+        raise TrainingStopped(_advice(batch_size, accumulate)) from e
     except RuntimeError as e:
         if "can't allocate memory" not in str(e) and "not enough memory" not in str(e):
             raise
-        raise TrainingStopped(_advice(batch_size)) from e
+        raise TrainingStopped(_advice(batch_size, accumulate)) from e
 
 
-def _advice(batch_size: int) -> str:
-    half = max(batch_size // 2, 1)
+def _advice(batch_size: int, accumulate: int) -> str:
+    if batch_size == 1:
+        return "out of memory with one sample at once: --precision bf16, a smaller network, or another machine."
     return (
         f"out of memory with {batch_size} samples at once. Halve them and take twice as many turns for one step: "
-        f"--batch-size {half} --accumulate 2 (doubled from what it is); --precision bf16 also saves memory."
+        f"--batch-size {-(-batch_size // 2)} --accumulate {2 * accumulate}; --precision bf16 also saves memory."
     )
