@@ -137,7 +137,7 @@ class PeopleWriter:
         pictures = {OVERLAY_NAME: Picture.jpeg(drawn, alt="The photo with the predicted bodies laid over it")}
         if stage is not None:
             for side in SIDES:
-                pictures[f"{side}.png"] = Picture.png(view(stage, side), alt=f"The bodies from the {side}")
+                pictures[f"{side}.jpg"] = Picture.jpeg(view(stage, side), alt=f"The bodies from the {side}")
             for p in people:
                 seen = parts_sheet(p, photo, drawn)
                 alt = f"What the networks saw of person {p.person}"

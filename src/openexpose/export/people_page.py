@@ -47,7 +47,7 @@ def photo_page(
         return Page(name, [*sections, Text("Nobody was found", ["No person was found in this photo."]), _links(files)])
     people = stage.people
     camera = people[0].camera
-    sides = [pictures[n] for n in ("side.png", "top.png") if n in pictures]
+    sides = [pictures[n] for n in ("side.jpg", "top.jpg") if n in pictures]
     parts = [p for n, p in pictures.items() if n.endswith("_parts.jpg")]
     sections += [
         Viewer(
