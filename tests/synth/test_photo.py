@@ -99,6 +99,11 @@ def test_both_renderers_take_the_same_picture(mannequin: Mannequin) -> None:
         assert apart.mean() < 0.25 and (apart > 16).float().mean() < 0.004  # grey levels; outlines, shadows' borders
         assert (a.mask != b.mask).float().mean() < 0.002 and (a.visible != b.visible).float().mean() < 0.02
         assert torch.equal(a.keypoints_px, b.keypoints_px)
+        box, present = a.box_px[0], a.draws[0].present
+        assert torch.equal(a.crowd_px[0, 0], box) and a.crowd_px[0].isfinite().all(1).tolist() == present.tolist()
+        share = float(a.mask[0].sum() / (box[2:] - box[:2]).prod())
+        assert float(a.crowd_seen[0, 0]) == pytest.approx(share, abs=1e-4) and (a.crowd_seen[0, ~present] == 0).all()
+        assert present.sum() > 1 and (a.crowd_seen - b.crowd_seen).abs().max() < 0.01
 
 
 def test_scenes_look_the_same_alone_and_together(studio: Studio, photos: Photos) -> None:

@@ -20,7 +20,7 @@ from openexpose.synth.lens import damaged, developed
 from openexpose.synth.light import SHADOW_PX, Lights, ShadowMap, lamp_frames, lit, lit_share, openness
 from openexpose.synth.mannequin import Mannequin, People
 from openexpose.synth.outfit import Outfit
-from openexpose.synth.scene import Casting, SceneDraw, SynthConfig, framed_points
+from openexpose.synth.scene import MOST_PEOPLE, Casting, SceneDraw, SynthConfig, framed_points
 from openexpose.synth.tracer import look
 
 See = Callable[..., Fragments]
@@ -43,6 +43,10 @@ class Photos:
     """In the photo, and nothing between the camera and the body part there."""
     box_px: Float[Tensor, "B 4"]
     """Left, top, right, bottom of the person's surface, cut at the photo's border; hair and cloth count."""
+    crowd_px: Float[Tensor, "B P 4"]
+    """Such boxes of everybody, the first person first; not-a-number where nobody is."""
+    crowd_seen: Float[Tensor, "B P"]
+    """The share of each such box in which its person is what is seen; an arm or cloth rarely fills more than half."""
     K: Float[Tensor, "B 3 3"]
     transl_m: Float[Tensor, "B 3"]
     """Added to the posed body: with the drawn rotations it gives the body in the camera frame."""
@@ -111,7 +115,7 @@ class Studio:
         linear, hidden = paint_occluders(linear, stacked["occluders"], self.mannequin.noise)
         srgb = damaged(developed(linear, stacked["lens"], lights.exposure), stacked["lens"])
         rgb = (srgb * 255).round().clamp(0, 255).to(torch.uint8)
-        return self._labelled(rgb, people, main, frame, hidden, K, draws)
+        return self._labelled(rgb, people, picture, frame, hidden, K, draws)
 
     def _tensor(self, x: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(x)).to(self.device)
@@ -257,10 +261,11 @@ class Studio:
         return (mesh < 0) | ((mesh == main[:, None]) & (apart_m < 1.4 * ahead_m.clamp(min=0) + self.slack_m))
 
     def _labelled(
-        self, rgb: Tensor, people: People, main: Tensor, frame: Fragments, hidden: Tensor, K: Tensor,
+        self, rgb: Tensor, people: People, picture: Tensor, frame: Fragments, hidden: Tensor, K: Tensor,
         draws: Sequence[SceneDraw],
     ) -> Photos:  # fmt: skip
         n, S = self.cfg.supersample, self.cfg.size_px
+        main = self._main_rows(draws)
         points = people.posed.keypoints_m()[main]
         px = _project(points, K)
         nearest = frame.depth_m[:, n // 2 :: n, n // 2 :: n]
@@ -271,14 +276,7 @@ class Studio:
         ahead_m = points[..., 2] - nearest[rows, at[..., 1], at[..., 0]]
         clear = (ahead_m < self.reach_m) & self._own_flesh(frame, rows, at * n + n // 2, main, ahead_m)
         visible = inside & clear & (hidden[rows, at[..., 1], at[..., 0]] < 0.5)
-        surface = _project(
-            torch.where(
-                people.shown[main][:, self.mannequin.piece_of_vertex][..., None], people.vertices_m[main], torch.nan
-            ),
-            K,
-        )
-        low = torch.nan_to_num(surface, nan=1e9).amin(1).clamp(-0.5, S - 0.5)
-        high = torch.nan_to_num(surface, nan=-1e9).amax(1).clamp(-0.5, S - 0.5)
+        crowd_px, crowd_seen = self._crowd(people, picture, frame, hidden, K)
         posed = people.posed
         transl = torch.zeros((len(draws), 3), device=self.device) if posed.root is None else posed.root[main]
         return Photos(
@@ -287,13 +285,32 @@ class Studio:
             keypoints_px=px,
             keypoints_m=points,
             visible=visible,
-            box_px=torch.cat([low, high], 1),
+            box_px=crowd_px[:, 0],
+            crowd_px=crowd_px,
+            crowd_seen=crowd_seen,
             K=K,
             transl_m=transl,
             R_model_joint=posed.R_model_joint[main],
             vertices_m=posed.skin().vertices_m[main],
             draws=tuple(draws),
         )
+
+    def _crowd(
+        self, people: People, picture: Tensor, frame: Fragments, hidden: Tensor, K: Tensor
+    ) -> tuple[Float[Tensor, "B P 4"], Float[Tensor, "B P"]]:
+        """Everybody's box, cut at the border, and how much of it shows them."""
+        n, S = self.cfg.supersample, self.cfg.size_px
+        surface = _project(self._hidden_away(people), K[picture])
+        low = torch.nan_to_num(surface, nan=1e9).amin(1).clamp(-0.5, S - 0.5)
+        high = torch.nan_to_num(surface, nan=-1e9).amax(1).clamp(-0.5, S - 0.5)
+        seen = frame.mesh[:, n // 2 :: n, n // 2 :: n].masked_fill(hidden >= 0.5, -1)
+        pixels = torch.bincount(seen[seen >= 0], minlength=len(picture))
+        rank = torch.arange(len(picture), device=self.device) - torch.searchsorted(picture, picture)
+        boxes = torch.full((len(K), MOST_PEOPLE, 4), torch.nan, device=self.device)
+        shares = torch.zeros((len(K), MOST_PEOPLE), device=self.device)
+        boxes[picture, rank] = torch.cat([low, high], 1)
+        shares[picture, rank] = pixels / (high - low).prod(1).clamp(min=1)
+        return boxes, shares
 
 
 def _project(points_m: Float[Tensor, "B N 3"], K: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B N 2"]:
