@@ -24,7 +24,7 @@ from openexpose.data.convert.common import (
 from openexpose.data.convert.foreign import numbers, read_json
 from openexpose.data.convert.meshes import read_ply_vertices
 from openexpose.data.record import Keypoints, Record
-from openexpose.errors import DataError
+from openexpose.errors import AssetError, DataError
 from openexpose.skeleton import Skeleton
 
 R_CAMERA_SCAN = Rotation.from_rotvec([-2.9874789618512025, 0.011724572107320893, -0.05704686818955933]).as_matrix()
@@ -32,12 +32,13 @@ T_CAMERA_SCAN_M = np.array([-0.03609917, 0.43416458, 2.37101226])
 K = np.array([[1498.22426237, 0, 790.263706], [0, 1498.22426237, 578.90334], [0, 0, 1]])
 SIZE_PX = (1600, 1200)
 SUFFIX = "_img.jpg"
+PHOTOS_A_PIECE = 10
 PARTS = (("pose", 25), ("hand_left", 21), ("hand_right", 21), ("face", 70))
 """Blocks of an OpenPose file in the order of openpose_137, and their numbers of points."""
 
 
 def jobs(output: str, options: Options) -> Sequence[Job]:
-    """One piece for each photo, `01_img.jpg` to `100_img.jpg`; with quirks in the order the file system lists them."""
+    """Ten photos of `01_img.jpg` to `100_img.jpg` a piece; with quirks in the order the file system lists them."""
     folder = need_folder(options.root, "01_img.jpg, 01_2Djnt.json, 01_align.ply and so on")
     names = [n for n in os.listdir(folder) if n.endswith(SUFFIX)]  # noqa: PTH208 - its order is the quirk
     if not names:
@@ -45,7 +46,9 @@ def jobs(output: str, options: Options) -> Sequence[Job]:
     if not options.reference_quirks:
         names.sort(key=lambda n: (len(n), n))
     stems = [n.removesuffix(SUFFIX) for n in names]
-    return [Job(s, tuple(folder / f"{s}{e}" for e in (SUFFIX, "_2Djnt.json", "_align.ply")), (s,)) for s in stems]
+    ends = (SUFFIX, "_2Djnt.json", "_align.ply")
+    pieces = [stems[i : i + PHOTOS_A_PIECE] for i in range(0, len(stems), PHOTOS_A_PIECE)]
+    return [Job(f"{p[0]} to {p[-1]}", tuple(folder / f"{s}{e}" for s in p for e in ends)) for p in pieces]
 
 
 def load(output: str, options: Options) -> None:
@@ -53,22 +56,25 @@ def load(output: str, options: Options) -> None:
 
 
 def rows(job: Job, loaded: None, options: Options) -> Iterator[Record | Problem]:
-    """Yield the one row of a photo."""
-    photo, keypoints, mesh = job.sources
-    problem = photo_problem(photo, size_px=SIZE_PX) if options.photos else None
-    if problem is not None:
-        yield problem
-        return
+    """Yield a row for each photo of a piece."""
+    for photo, keypoints, mesh in zip(job.sources[::3], job.sources[1::3], job.sources[2::3], strict=True):
+        problem = photo_problem(photo, size_px=SIZE_PX) if options.photos else None
+        try:
+            yield problem or _row(photo, keypoints, mesh, options)
+        except (DataError, AssetError) as e:
+            yield Problem(photo.name, f"{e}; row left out")
+
+
+def _row(photo: Path, keypoints: Path, mesh: Path, options: Options) -> Record | Problem:
     xyc = _detected(keypoints)
     box = keypoint_box(xyc, every=options.reference_quirks)
     if box is None:
-        yield Problem(str(keypoints), "no two keypoints were found; row left out")
-        return
+        return Problem(str(keypoints), "no two keypoints were found; row left out")
     if options.reference_quirks:
         xyc[:, 2] = 1
     convention = "openpose_137_mmhuman3d" if options.reference_quirks else "openpose_137"
     camera = {"K": K, "R": np.eye(3), "T": T_CAMERA_SCAN_M}
-    yield Record(
+    return Record(
         photo=photo.name,
         box_xywh_px=box,
         keypoints2d=Keypoints(Skeleton.read(convention), xyc),
