@@ -85,7 +85,7 @@ def test_given_people_nobody_and_boxes_beside_the_photo(predictor, folder, tmp_p
     report = run(predictor, photos, config(tmp_path / "out"), people=people)
     assert (report.done, report.people, report.empty) == (3, 3, 1)
     reasons = {p.name: why for p, why in report.skipped}
-    assert "lies beside" in reasons["good2.jpg"] and "does not name it" in reasons["good3.jpg"]
+    assert "lies beside" in reasons["good2.jpg"] and "is not named in" in reasons["good3.jpg"]
     document = json.loads((tmp_path / "out" / "good0" / "result.json").read_text())
     assert [p["person"] for p in document["people"]] == [0, 1] and document["models"]["detector"] == "given"
 

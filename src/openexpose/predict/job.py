@@ -148,7 +148,7 @@ class _Job:
                 self.step(self.report)
                 continue
             if self.people is not None and self.people.get(photo.path) is None:
-                self._skip(photo, "the file of boxes or keypoints does not name it")
+                self._skip(photo, f"photo {photo.path} is not named in the file of boxes or keypoints")
                 continue
             try:
                 width, height = images.photo_size(photo.path)
