@@ -144,7 +144,7 @@ def run(config: Pw3d | Stirling | FreiHand | Ehf | All | Diff) -> int:
     name = names[type(config)]
     out = config.out or Path("runs") / f"eval_{name}"
     here = launch(config.accelerator, config.devices)
-    truth = config.truth if isinstance(config, Pw3d) else "gendered"
+    truth: Truth = config.truth if isinstance(config, Pw3d) else "gendered"
     quality: Quality = config.quality if isinstance(config, Stirling) else "HQ"
     setup = _setup(config, _given(config.weights), out, here, truth, quality, config.store, config.photos)
     result = _one(name, setup, here)
