@@ -46,8 +46,12 @@ class Make:
     """Share framed on the right hand."""
     crowd: float = 0.22
     """Probability that other people are in the photo."""
+    supersample: int = 2
+    """Samples along each side of a pixel."""
     backgrounds: tuple[Path, ...] = ()
     """Packs of real photos whose parts without people become backgrounds."""
+    bank_share: float = 0.5
+    """How often such a background is used where there are some."""
     masks: bool = True
     """Write the person's mask as well."""
     workers: int = 0
@@ -84,7 +88,8 @@ def _job(c: Make) -> Job:
         count = fixed.count if c.n is None else min(c.n, fixed.count - c.first)
         return Job(fixed.cfg, fixed.seed, c.first, count, fixed.part, c.out, c.masks)
     given = {k: v for k, v in shares.items() if v is not None} or _FRAMING[c.part]
-    cfg = SynthConfig(size_px=c.size, crowd=c.crowd, **(dict.fromkeys(shares, 0.0) | given))
+    framing = dict.fromkeys(shares, 0.0) | given
+    cfg = SynthConfig(size_px=c.size, crowd=c.crowd, supersample=c.supersample, bank_share=c.bank_share, **framing)
     packs = [crops_without_people(PhotoPack.open(p)) for p in c.backgrounds]
     real = np.concatenate(packs) if packs else None
     return Job(cfg, c.seed, c.first, 100 if c.n is None else c.n, c.part, c.out, c.masks, real)
