@@ -213,7 +213,7 @@ def _add_camera(file: _File, camera: PerspectiveCamera) -> None:
     hints = camera.to_blender()  # refuses what glTF cannot say either
     hints.pop("matrix_world")
     tan_y = 0.5 * camera.height_px / float(camera.K[1, 1])
-    lens = {
+    lens: dict[str, Any] = {
         "type": "perspective",
         "name": "photo camera",
         "perspective": {
@@ -230,7 +230,7 @@ def _add_camera(file: _File, camera: PerspectiveCamera) -> None:
         },
     }
     T = camera.T_world_camera @ T_OPENGL_OPENCV  # glTF's cameras look along -z, y up
-    node = {
+    node: dict[str, Any] = {
         "name": "photo camera",
         "camera": file.add("cameras", lens),
         "rotation": quaternion(T[:3, :3]).tolist(),

@@ -28,6 +28,8 @@ from openexpose.prediction import Prediction
 MeshFormat = Literal["obj", "ply", "glb"]
 FORMATS: tuple[MeshFormat, ...] = get_args(MeshFormat)
 """Meshes that can be written."""
+INFLUENCES = 8
+"""Joints a vertex in the .glb: exact for all our body models; viewers that read four take the strongest."""
 OVERLAY_NAME, PAGE_NAME = "overlay.jpg", "index.html"
 SIDES: tuple[Side, ...] = ("side", "top")
 FRAME = "x right, y up, z towards the viewer; metres; the photo's camera is at the origin and looks along -z"
@@ -88,7 +90,12 @@ class PeopleWriter:
             written += self._meshes(folder, person)
         if len(people) > 1 and "glb" in self.what.meshes:
             written.append(folder / "people.glb")
-            write_glb(written[-1], [self._skinned(p) for p in people], camera=scene_camera(people[0].camera))
+            write_glb(
+                written[-1],
+                [self._skinned(p) for p in people],
+                influences=INFLUENCES,
+                camera=scene_camera(people[0].camera),
+            )
         if self.what.pictures:
             written += self._pictures(folder, photo, people, [p.name for p in written])
         return written
@@ -113,7 +120,7 @@ class PeopleWriter:
             elif kind == "ply":
                 write_ply(path, vertices_m, person.faces, frame=FRAME)
             else:
-                write_glb(path, [self._skinned(person)], camera=scene_camera(person.camera))
+                write_glb(path, [self._skinned(person)], influences=INFLUENCES, camera=scene_camera(person.camera))
             written.append(path)
         if self.what.amass:
             written.append(folder / f"{stem}_amass.npz")

@@ -80,14 +80,13 @@ def overlay(stage: Stage, photo: UInt8[np.ndarray, "H W 3"], *, opacity: float =
     """The photo with its people's meshes laid over it; whoever is nearer hides who is farther."""
     camera = scene_camera(stage.people[0].camera)
     rows, columns = outline_box(stage.scene, camera)
-    height, width = rows.stop - rows.start, columns.stop - columns.start
+    top, left = int(rows.start), int(columns.start)
+    height, width = int(rows.stop) - top, int(columns.stop) - left
     if height <= 0 or width <= 0:  # nobody is in the picture
         return photo.copy()
     shrink = min(1.0, (MAX_RENDERED_PX / (height * width)) ** 0.5)
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    rendered = render_scene(
-        stage.scene, _window(camera, (columns.start, rows.start), (width, height), size), look=QUICK
-    )
+    rendered = render_scene(stage.scene, _window(camera, (left, top), (width, height), size), look=QUICK)
     out = photo.copy()
     if shrink < 1:
         out[rows, columns] = _enlarged_over(photo[rows, columns], rendered.rgba(), opacity)

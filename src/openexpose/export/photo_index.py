@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
+from openexpose import images
 from openexpose.errors import DataError
 from openexpose.export.files import write_whole
 from openexpose.export.links import Card, Cards, Link, Links
@@ -23,6 +24,8 @@ THUMB_PX = 200
 """Longer side of the small pictures."""
 SHEET_NAME = "contact_sheet"
 _COLUMNS = 10
+_ANY_SIZE = 10**12
+"""The overlays are our own files: no limit of pixels."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,14 @@ def _entry(out: Path, name: str) -> _Entry:
 def _thumb(path: Path) -> UInt8[np.ndarray, "H W 3"] | None:
     """A small picture; None where there is no picture. JPEG is decoded at reduced size, so this is quick."""
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * THUMB_PX, 2 * THUMB_PX))
-            image.thumbnail((THUMB_PX, THUMB_PX), Image.Resampling.BILINEAR)
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError):
+        with images.opened(path) as photo:
+            longest = max(photo.size_px)
+            rgb = photo.decode(density=min(1.0, 1.5 * THUMB_PX / longest), max_pixels=_ANY_SIZE).rgb
+    except DataError:
         return None
+    k = min(1.0, THUMB_PX / max(rgb.shape[:2]))
+    size = (max(1, round(rgb.shape[1] * k)), max(1, round(rgb.shape[0] * k)))
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _write_sheet(out: Path, names: Sequence[str], number: int) -> list[Path]:

@@ -36,7 +36,7 @@ _PHALANGES = ("Proximal", "Intermediate", "Distal")
 _THUMB = ("Metacarpal", "Proximal", "Distal")
 
 
-def rig_names(joint_names: Sequence[str], rig: Rig) -> tuple[str, ...]:
+def rig_names(joint_names: Sequence[str], rig: str) -> tuple[str, ...]:
     """What another program calls the joints of a body of SMPL-X's skeleton, in the same order.
 
     "smplx": as SMPL-X's own tools and its Blender add-on (spine1, left_index1). "mixamo": mixamorig:Hips and so on; it
