@@ -1,11 +1,8 @@
 """From photos to people: find them, fit them in batches, place them before one camera."""
 
-import importlib
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +10,7 @@ from torch import Tensor
 
 from openexpose.body import BodyModel, load_model
 from openexpose.detect import Detection, Detector
+from openexpose.detect.builtin import BuiltinDetector
 from openexpose.detect.whole import WholePhoto
 from openexpose.errors import ConfigError, DataError, WeightsError
 from openexpose.geometry.crop import MIN_SEEN, Crop
@@ -222,20 +220,13 @@ def shipped_weights() -> Path:
 def load_detector(name: str, *, min_score: float | None = None) -> Detector:
     """A detector that needs no file of the user's. min_score: least score of a person, None for the detector's own.
 
-    Raises ConfigError for a name that is not known, or where none ships.
+    Raises ConfigError for a name that is not known, AssetError if the detector's file is not in the package.
     """
     if name == "whole":
         return WholePhoto()
     if name != "builtin":
         raise ConfigError(f"detector {name!r} is not known: builtin, whole, or an object to call (openexpose.detect)")
-    if importlib.util.find_spec("openexpose.detect.builtin") is None:
-        raise ConfigError(
-            "this copy of openexpose ships no detector; give --boxes or --keypoints, or --detector torchvision, "
-            "or --detector whole if each photo shows one person from edge to edge"
-        )
-    builtin: Any = importlib.import_module("openexpose.detect.builtin").BuiltinDetector
-    detector: Detector = builtin.load() if min_score is None else builtin.load(min_score=min_score)
-    return detector
+    return BuiltinDetector.load() if min_score is None else BuiltinDetector.load(min_score=min_score)
 
 
 def _named(photo: PhotoLike, number: int) -> str:
