@@ -21,7 +21,7 @@ def test_cells_come_back_behind_their_references(tmp_path, cells, packed):
         places = f.read("Masks")
         assert places.shape == (12, 1)
         for place, cell in zip(places[:, 0], cells, strict=True):
-            np.testing.assert_array_equal(f.read_at(place).T, cell)
+            np.testing.assert_array_equal(f.read_at(int(place)).T, cell)
 
 
 def test_foreign_files_and_names_are_refused(tmp_path, cells):
@@ -52,6 +52,6 @@ def test_damaged_files_are_refused_or_read(tmp_path, cells):
         try:
             with Hdf5(path) as f:
                 for place in f.read("Masks").ravel()[:2]:
-                    f.read_at(place)
+                    f.read_at(int(place))
         except AssetError:
             continue

@@ -92,10 +92,10 @@ class Hdf5:
             raise blame(self.path, f"it has no {name!r}, but {', '.join(sorted(self._names)[:10])}")
         return self.read_at(self._names[name])
 
-    def read_at(self, reference: int | np.integer[Any]) -> NDArray[Any]:
+    def read_at(self, reference: int) -> NDArray[Any]:
         """Return the dataset that a reference points to. Raises AssetError as `read`."""
         try:
-            return self._dataset(self._described(int(reference)))
+            return self._dataset(self._described(reference))
         except _DAMAGE as e:
             raise blame(f"the dataset at byte {reference} of {self.path}", e) from e
 

@@ -39,6 +39,10 @@ def test_pieces_make_the_file_that_all_rows_at_once_would(tmp_path):
         np.testing.assert_array_equal(got.params["betas"], row.params["betas"])
         np.testing.assert_array_equal(got.extras["cam_param/T"], row.extras["cam_param"]["T"])
     assert data.keypoints_compressed and data.column("keypoints2d").shape == (5, 14, 3)
+    with np.load(tmp_path / "a.npz", allow_pickle=True) as z:  # as the reference reads it
+        np.testing.assert_array_equal(z["cam_param"][3]["T"], rows[3].extras["cam_param"]["T"])
+        assert z["meta"].item()["gender"] == ["m", "f", "m", "m", "f"] and z["image_path"][4] == "1/1.jpg"
+        assert [v.shape for v in z["vertices"]] == [(5, 3), (6, 3), (5, 3), (5, 3), (6, 3)]
 
 
 def test_ragged_rows_survive_the_disk(tmp_path):

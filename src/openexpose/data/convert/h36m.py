@@ -75,7 +75,7 @@ def rows(job: Job, loaded: None, options: Options) -> Iterator[Record | Problem]
         for i in range(0, min(len(points_m), len(cells)), STEP):
             photo = names.of(i)
             problem = photo_problem(options.root / photo) if options.photos else None
-            box = silhouette_box(masks.read_at(cells[i]).T)
+            box = silhouette_box(masks.read_at(int(cells[i])).T)
             if problem is None and box is None:
                 problem = Problem(f"{path_masks}, frame {i}", "silhouette is empty; row left out")
             yield problem or Record(
