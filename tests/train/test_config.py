@@ -25,7 +25,7 @@ def test_the_reference_presets_carry_its_values() -> None:
     assert expose().freeze.parts == ("body",) and expose().freeze.dropout
     assert all(PRESETS[name]().closeups == CloseupConfig() for name in REFERENCE)
     extra = replace(expose(), closeups=CloseupConfig.original()).closeups.chosen()
-    assert {part: (closeup.sets, closeup.count) for part, closeup in extra.items()} == {
+    assert {part: (closeup.sets, closeup.images) for part, closeup in extra.items()} == {
         "hand": (("freihand_train",), 64),
         "head": (("ffhq_flame_train",), 64),
     }

@@ -119,7 +119,7 @@ def build_sources(config: TrainConfig, learner: Learner) -> Sources:
             shares = (1 / len(closeup.sets),) * len(closeup.sets)
             data = replace(config.data, train=closeup.sets, shares=shares, photos=(), evaluate=(), held_out=0.0)
             alone = replace(config, stage=part, data=data, losses=closeup.losses, closeups=CloseupConfig())
-            parts[part] = (_one_kind(alone, side)[0], closeup.count)
+            parts[part] = (_one_kind(alone, side)[0], closeup.images)
         train = WithCloseups(train, parts)
     return Sources(train, judge)
 

@@ -216,14 +216,14 @@ class CloseupConfig:
             "hand": Closeup(self.hands, self.hand_batch, self.hand_losses),
             "head": Closeup(self.heads, self.head_batch, self.head_losses),
         }
-        return {part: closeup for part, closeup in found.items() if closeup.count}
+        return {part: closeup for part, closeup in found.items() if closeup.images}
 
 
 class Closeup(NamedTuple):
     """Images of one part."""
 
     sets: tuple[str, ...]
-    count: int
+    images: int
     """At once on each device."""
     losses: LossWeights
 
