@@ -77,8 +77,10 @@ class HumanDataStore:
     @cached_property
     def _wrong_names(self) -> bool:
         """What most of a few rows spread over the file say."""
-        spread = np.unique(np.linspace(0, len(self.data) - 1, ROWS_ASKED).astype(int)) if len(self.data) else []
-        points = [r.keypoints3d or r.keypoints2d for r in map(self.data.row, map(int, spread))]
+        if not len(self.data):
+            return False
+        spread = np.unique(np.linspace(0, len(self.data) - 1, ROWS_ASKED).astype(int)).tolist()
+        points = [r.keypoints3d or r.keypoints2d for r in map(self.data.row, spread)]
         votes = [hands_are_misnamed(p) for p in points if p is not None]
         return 2 * sum(votes) > len(votes)
 
