@@ -44,7 +44,8 @@ class Batch:
         """
         self.crops, self.targets, self.photos = crops, dict(targets), photos
         self.positions, self.closeups = tuple(positions), dict(closeups or {})
-        self.skipped: tuple[str, ...] = (*skipped, *(message for batch in self.closeups.values() for message in batch.skipped))
+        of_closeups = [message for batch in self.closeups.values() for message in batch.skipped]
+        self.skipped: tuple[str, ...] = (*skipped, *of_closeups)
 
     def __len__(self) -> int:
         return len(self.crops)
