@@ -40,6 +40,7 @@ class Spec:
     """Where it is obtained, and its licence."""
 
 
+WHOLEBODY: Final = Source("COCO-WholeBody", "https://github.com/jin-s13/COCO-WholeBody", "non-commercial research")
 YOURS: Final = Source("your own photos", "https://github.com/CMU-Perceptual-Computing-Lab/openpose", "yours")
 CONVERTERS: Final[Mapping[str, Spec]] = MappingProxyType(
     {
@@ -54,13 +55,13 @@ CONVERTERS: Final[Mapping[str, Spec]] = MappingProxyType(
         "freihand": Spec("freihand", ("freihand_train", "freihand_val", "freihand_test"), "FreiHand",
                          "FreiHAND: right hands with MANO parameters and joints", FREIHAND),
         "stirling": Spec("stirling", ("stirling_ESRC3D_HQ", "stirling_ESRC3D_LQ"), "stirling",
-                         "Stirling/ESRC 3D: photos of faces with scans, sharp and blurred", STIRLING),
+                         "Stirling/ESRC 3D: photos of faces (of high and low quality) with scans", STIRLING),
         "lsp": Spec("lsp", ("lsp_train", "lsp_test"), "lsp/lsp_dataset_original",
                     "Leeds Sports Poses: 14 joints in 2D", LSP),
         "lspet": Spec("lsp", ("lspet_train",), "lsp/lspet", "Leeds Sports Poses, extended: 14 joints in 2D", LSP),
         "coco": Spec("coco", ("coco_train", "coco_val"), "coco", "COCO: 17 points in 2D (2017, else 2014)", COCO),
         "coco_wholebody": Spec("coco", ("coco_wholebody_train", "coco_wholebody_val"), "coco",
-                               "COCO-WholeBody: 133 points in 2D", COCO),
+                               "COCO-WholeBody: 133 points in 2D", WHOLEBODY),
         "mpii": Spec("mpii", ("mpii_train",), "mpii", "MPII Human Pose: 16 joints in 2D", MPII),
         "openpose": Spec("openpose", ("openpose",), "openpose",
                          "your photos with OpenPose's BODY_25, hands and face in 2D", YOURS),
