@@ -110,7 +110,9 @@ def mini_ehf(tree: Path, count: int = 3) -> Mini:
     for name in ("MANO_SMPLX_vertex_ids.pkl", "SMPL-X__FLAME_vertex_ids.npy", "SMPLX_to_J14.npy"):
         (tree / "body_models" / name).write_bytes(b"")  # our own model file holds their contents already
     params = body_params(count, seed=5)
-    posed = model.shape(params.betas, params.expression).pose(params.R_parent_child(), torch.tensor([0, 0, 3.0]))
+    posed = model.shape(params.betas, params.expression).pose(
+        params.R_parent_child(), torch.tensor([[0, 0, 3.0]] * count)
+    )
     points, vertices = posed.keypoints_m().double().numpy(), posed.skin().vertices_m.double().numpy()
     people = [
         replace(person(0, drawn=False), points_m=dict(zip(model.keypoint_names, points[i], strict=True)),
