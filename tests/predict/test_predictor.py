@@ -2,10 +2,11 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import roma
 import torch
 from PIL import Image
 
@@ -133,6 +134,16 @@ def test_the_package_offers_it_by_name():
     assert openexpose.Predictor is Predictor and openexpose.Prediction is Prediction
     with pytest.raises(AttributeError, match="nothing"):
         openexpose.nothing  # noqa: B018
+
+
+def test_rotations_come_out_clean(predictor):
+    params = predictor(blobs(2))[0].params
+    R = params.R_parent_child()
+    torch.testing.assert_close(R @ R.mT, torch.eye(3).expand(55, 3, 3), atol=1e-6, rtol=0)
+    bent = replace(params, body_pose=params.body_pose + 1e-3 * torch.randn(21, 3, 3, generator=torch.Generator()))
+    again = module.orthonormal(bent).body_pose
+    nearest = roma.special_procrustes(bent.body_pose)  # the slow twin: singular values
+    torch.testing.assert_close(again, nearest, atol=2e-6, rtol=0)
 
 
 def test_answers_that_are_not_finite_are_refused(tiny_file):

@@ -1,7 +1,7 @@
 """From photos to people: find them, fit them in batches, place them before one camera."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -144,25 +144,28 @@ class Predictor:
             crops = [self.crop(p.shot, p.detection) for p in group]
             with torch.inference_mode():
                 estimate = self.network(look_at([p.shot.rgb for p in group], crops))
-                posed = self.network.posed(estimate.params)
+                params = orthonormal(estimate.params)
+                posed = self.network.posed(params)
                 joints, keypoints = posed.joints_m.numpy(), posed.keypoints_m().numpy()
             for row, (person, crop) in enumerate(zip(group, crops, strict=True)):
-                out.append(self._prediction(person, crop, estimate, row, (joints[row], keypoints[row])))
+                mine = replace(params, **{f.name: getattr(params, f.name)[row].clone() for f in fields(params)})
+                out.append(self._prediction(person, crop, mine, (estimate, row), (joints[row], keypoints[row])))
         return out
 
     def _prediction(
         self,
         person: "Found",
         crop: Crop,
-        estimate: WholeEstimate,
-        row: int,
+        params: BodyParams,
+        said: tuple[WholeEstimate, int],
         points: tuple[np.ndarray, np.ndarray],
     ) -> Prediction:
-        shot, model = person.shot, self.body_model
+        shot, model, (estimate, row) = person.shot, self.body_model, said
         weak = estimate.camera[row].numpy().copy()
-        values = [getattr(estimate.params, f.name)[row].clone() for f in fields(BodyParams)]
-        if not (np.isfinite(weak).all() and all(bool(v.isfinite().all()) for v in values)):
-            raise DataError(f"{shot.name}, person {person.number}: the answer is not finite; are the weights damaged?")
+        if not (np.isfinite(weak).all() and np.isfinite(points[1]).all() and _is_sound(params)):
+            raise DataError(
+                f"{shot.name}, person {person.number}: the answer is not finite or no rotations; are the weights damaged?"
+            )
         joints, keypoints = points
         transl_m = fit_translation(keypoints, weak, crop, shot.camera).astype(np.float32)
         keypoints_m = keypoints + transl_m
@@ -172,7 +175,7 @@ class Predictor:
             person=person.number,
             box_px=np.array(person.detection.box_px, np.float32),
             score=float(person.detection.score),
-            params=BodyParams(*values),
+            params=params,
             weak_camera=weak,
             crop=crop,
             camera=shot.camera,
@@ -197,6 +200,28 @@ class Found:
     detection: Detection
     number: int
     """In the photo, from 0."""
+
+
+def orthonormal(params: BodyParams) -> BodyParams:
+    """The same rotations without the rounding that products of single-precision matrices leave.
+
+    Two steps of Newton and Schulz, R (3 - R^T R) / 2: each squares the distance to the nearest rotation.
+    """
+    clean = {}
+    for block in fields(params):
+        R: Tensor = getattr(params, block.name)
+        if tuple(R.shape[-2:]) == (3, 3):
+            for _ in range(2):
+                R = 1.5 * R - 0.5 * R @ R.mT @ R
+            clean[block.name] = R
+    return replace(params, **clean)
+
+
+def _is_sound(params: BodyParams) -> bool:
+    """Whether all numbers are finite and all rotations are rotations."""
+    R, eye = params.R_parent_child(), torch.eye(3)
+    numbers = bool(params.betas.isfinite().all()) and bool(params.expression.isfinite().all())
+    return numbers and bool(torch.linalg.det(R).gt(0).all()) and torch.allclose(R @ R.mT, eye, atol=1e-5)
 
 
 def as_shot(photo: PhotoLike, *, name: str = "", focal_px: float | None = None) -> Shot:
