@@ -3,9 +3,8 @@
 How: points are put in Morton order, so that eight neighbours make a small block and eight small blocks a large one.
 The distance to one face near its block bounds each point from above. A face can only matter to a block if its
 enclosing ball comes closer than that: a k-d tree over the faces lists them for large blocks, then the lists are sifted
-for small blocks and for single points, each time by one matrix product. A face lies in a flat disc, not only in a
-ball, which spares most of what is left; the two or three faces a point that remain are evaluated exactly in float64.
-Every bound is conservative, so the answer is that of trying all faces.
+for small blocks and for single points, each time by one matrix product. The few faces left (about ten a point) are
+evaluated exactly in float64. Every bound is conservative, so the answer is that of trying all faces.
 """
 
 import itertools
@@ -35,11 +34,8 @@ _EXACT = 16_384
 """Pairs evaluated exactly at a time, for the same reason."""
 _MARGIN = 1 + 1e-9
 """Bounds are widened by this factor, far above the rounding of float64."""
-_ROUNDING = 4e-6
-"""What squares lose in float32, in which faces are sifted, as a share of the squared size of mesh and distance.
-
-Terms are rounded to 6e-8 each; six of them, and differences of coordinates, stay below 1.5e-6.
-"""
+_ROUNDING = 1e-14
+"""Relative rounding of a product of six terms in float64, with room: 6 * 2**-53 = 7e-16."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +102,10 @@ class Surface:
         square = np.einsum("fc,fc->f", self.middle, self.middle)
         self.largest = float(square.max())
         rows = [-2 * self.middle, (square - self.radius**2)[:, None], np.ones((len(f), 1)), -2 * self.radius[:, None]]
-        self.balls = np.concatenate([np.concatenate(rows, 1), [[0, 0, 0, np.inf, 0, 0]]]).astype(np.float32)
+        self.balls = np.concatenate([np.concatenate(rows, 1), [[0, 0, 0, np.inf, 0, 0]]])
         """One row a face for `_sifted`, and one that no ball comes near."""
         self.tree = cKDTree(self.middle)
         self.frames = _frames(corners)
-        self.discs = np.concatenate([self.middle.T, self.frames[9:12], self.radius[None]]).astype(np.float32)
-        """(7, F): middle, normal, radius of a flat disc that holds the face."""
 
     def closest(self, points: NDArray[np.floating]) -> Closest:
         """The nearest point of the surface for each of (N, 3) points: exact, whatever the distance.
@@ -156,53 +150,17 @@ class Surface:
             halves = [self._part(half) for half in np.array_split(sorted_points, 2)]
             return np.concatenate([h[0] for h in halves]), np.concatenate([h[1] for h in halves])
         lists = self._sifted(lists, points, bound)
-        point, face, squared = self._evaluated(columns, lists, bound.reshape(-1))
-        best = np.full(columns.shape[1], np.inf)
-        first = np.flatnonzero(np.diff(point, prepend=-1))
-        best[point[first]] = np.minimum.reduceat(squared, first)
-        hit = np.flatnonzero(squared == np.take(best, point))
-        winner = np.empty(len(best), np.int64)
-        winner[point[hit]] = face[hit]
-        return best[:count], winner[:count]
-
-    def _evaluated(self, columns: Floats, lists: _Lists, bound: Floats) -> tuple[Ints, Ints, Floats]:
-        """Pairs of point and face whose disc comes within the point's bound, and their squared distances."""
         point = np.repeat(lists.owner, np.diff(lists.start))
-        coarse = np.concatenate([columns, bound[None]]).astype(np.float32)
-        kept = []
+        squared = np.empty(len(point))
         for k in range(0, len(point), _EXACT):
             part = slice(k, k + _EXACT)
-            kept.append(k + np.flatnonzero(self._within(np.take(coarse, point[part], axis=1), lists.faces[part])))
-        squared = [self._squared(np.take(columns, point[k], axis=1), lists.faces[k]) for k in kept]
-        stays = np.concatenate(kept)
-        return point[stays], lists.faces[stays], np.concatenate(squared)
-
-    def _within(self, p: NDArray[np.float32], face: Ints) -> NDArray[np.bool_]:
-        """Whether the disc of one face each (M,) comes as near to points as they ask; p (4, M): points and bounds.
-
-        At height z above the face's plane its disc must be reached within sqrt(bound^2 - z^2), sideways.
-        """
-        k = np.take(self.discs, face, axis=1)
-        d = p[:3] - k[:3]
-        z = d[0] * k[3]
-        z += d[1] * k[4]
-        z += d[2] * k[5]
-        z *= z
-        d *= d
-        aside = d[0] + d[1]
-        aside += d[2]
-        room = aside + np.float32(self.largest)
-        room *= np.float32(_ROUNDING)
-        left = p[3] * p[3]
-        left += room
-        left -= z
-        aside -= z
-        aside -= room
-        np.sqrt(np.maximum(left, 0, out=z), out=z)
-        z += k[6]
-        z *= z
-        inside: NDArray[np.bool_] = (aside <= z) & (left >= 0)
-        return inside
+            squared[part] = self._squared(np.take(columns, point[part], axis=1), lists.faces[part])
+        best = np.empty(columns.shape[1])
+        best[lists.owner] = np.minimum.reduceat(squared, lists.start[:-1])
+        hit = np.flatnonzero(squared == np.take(best, point))
+        winner = np.empty(len(best), np.int64)
+        winner[point[hit]] = lists.faces[hit]
+        return best[:count], winner[:count]
 
     def _listed(self, centre: Floats, reach: Floats) -> _Lists:
         """Faces whose ball may come within reach (B,) of each centre (B, 3)."""
@@ -221,10 +179,10 @@ class Surface:
         for batch in lists.batches():
             table = lists.table(batch, len(self.radius))
             b = lists.owner[batch]
-            left = np.empty((len(b), _GROUP, 6), np.float32)
+            left = np.empty((len(b), _GROUP, 6))
             left[..., :3], left[..., 3], left[..., 5] = centre[b], 1, reach[b]
             left[..., 4] = square = np.einsum("bgc,bgc->bg", centre[b], centre[b])
-            limit = (reach[b] ** 2 + _ROUNDING * (square + reach[b] ** 2 + self.largest)).astype(np.float32)
+            limit = reach[b] ** 2 + _ROUNDING * (square + reach[b] ** 2 + self.largest)
             stays = left @ np.take(self.balls, table, axis=0).transpose(0, 2, 1) <= limit[..., None]
             count = np.count_nonzero(stays, axis=2).reshape(-1)
             row = np.arange(len(count))  # of `stays`; its place in `table` is that of its parent
