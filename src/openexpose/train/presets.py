@@ -107,7 +107,7 @@ def _small(preset: str, base: TrainConfig, losses: LossWeights, *, box_scale: fl
 def lite_body() -> TrainConfig:
     """The small body network, for FreeBody."""
     losses = LossWeights(
-        keypoints2d=0.08, lsp2d=1.5, heatmaps=0.15, points2d=0.5, keypoints3d=0.12, global_orient=1.5, body_pose=0.4,
+        keypoints2d=0.08, lsp2d=1.5, heatmaps=0.4, points2d=0.5, keypoints3d=0.12, global_orient=1.5, body_pose=0.4,
         jaw_pose=0.2, left_hand_pose=0.3, right_hand_pose=0.3, betas=0.02, expression=0.02, betas_prior=0.05,
     )  # fmt: skip
     return _small("lite_body", hrnet_hmr_expose_body(), losses, box_scale=1.15)
