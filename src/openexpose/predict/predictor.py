@@ -164,7 +164,8 @@ class Predictor:
         weak = estimate.camera[row].numpy().copy()
         if not (np.isfinite(weak).all() and np.isfinite(points[1]).all() and _is_sound(params)):
             raise DataError(
-                f"{shot.name}, person {person.number}: the answer is not finite or no rotations; are the weights damaged?"
+                f"{shot.name}, person {person.number}: the answer is not finite or has matrices that do not only turn; "
+                "are the weights damaged?"
             )
         joints, keypoints = points
         transl_m = fit_translation(keypoints, weak, crop, shot.camera).astype(np.float32)
