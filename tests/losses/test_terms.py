@@ -167,3 +167,25 @@ def test_the_reference_gives_the_same_numbers():
         assert value == pytest.approx(unit[f"shape_prior.margin3_{norm}"].item(), rel=relative)
     inside = terms.betas_prior(betas.clamp(-2.9, 2.9)).value.item()
     assert inside == unit["shape_prior.all_inside"].item()
+
+
+def test_heatmaps_are_best_where_the_label_is_and_flat_outside() -> None:
+    target = torch.tensor([[[19.5, 11.5, 1.0], [90.0, 5.0, 1.0], [3.0, 3.0, 0.0]]])  # inside, outside, unknown
+    apart = torch.stack(torch.meshgrid(torch.arange(8.0) - 2.5, torch.arange(8.0) - 4.5, indexing="ij")).square().sum(0)
+    best = torch.stack([-apart / 2, torch.zeros(8, 8), torch.randn(8, 8)])[None]
+    one = torch.ones(1)
+    least = terms.heatmaps(best, target, one, crop_px=32)
+    p = best[0, 0].flatten().softmax(0)
+    by_hand = -(p * p.log()).sum() + terms.OUTSIDE * torch.log(torch.tensor(64.0))
+    assert float(least.over) == 1 and abs(float(least.summed - by_hand)) < 1e-4  # nats
+    for other in (best.roll(1, -1), best + torch.randn(1, 3, 8, 8)):
+        assert float(terms.heatmaps(other, target, one, crop_px=32).summed) > float(least.summed)
+    assert float(terms.heatmaps(best, target, torch.zeros(1), crop_px=32).summed) == 0
+
+
+def test_points_of_heatmaps_count_inside_the_crop_only() -> None:
+    target = torch.tensor([[[10.0, 20.0, 1.0], [40.0, 20.0, 1.0]]])
+    at_u = torch.tensor([[[2 * 13 / 31 - 1, 2 * 20 / 31 - 1], [0.0, 0.0]]])
+    got = terms.visible_points(at_u, target, torch.ones(1), crop_px=32)
+    assert abs(float(got.summed) - 2 * 3 / 31) < 1e-6  # three pixels of a half crop of 15.5
+    assert float(terms.keypoints2d(at_u, target, torch.ones(1), crop_px=32).summed) > float(got.summed)

@@ -128,7 +128,7 @@ def strong(crop_px: int, *, flip: float) -> AugmentConfig:
     """Return our settings for few real photos and many rendered ones: everything varies, colours and sharpness too."""
     return AugmentConfig(
         crop_px=crop_px, centre_jitter=0.06, jitter_kind="normal", flip=flip, scale=0.22, turn=0.6, turn_sd_deg=25.0,
-        channel_noise=0.15, low_res=(1.0, 1.0, 1.0, 1.0, 1.5, 2.0, 3.0), truncate=0.06,
+        channel_noise=0.15, low_res=(1.0, 1.0, 1.0, 1.0, 1.5, 2.0, 3.0), truncate=0.25,
         degrade=DegradeConfig(colour=0.5, blur=0.1, jpeg=0.1, occlude=0.15),
     )  # fmt: skip
 

@@ -124,6 +124,10 @@ def expression(
     return Term(((weight * confidence)[:, None] * (estimate - target).square()).sum(), people(weight))
 
 
+OUTSIDE = 0.5
+"""Weight of a heatmap whose point lies outside the crop, against 1 inside."""
+
+
 def heatmaps(
     logits: Float[Tensor, "B K h w"],
     target_px: Float[Tensor, "B K 3"],
@@ -134,7 +138,8 @@ def heatmaps(
 ) -> Term:
     """Cross entropy of heatmaps with a Gaussian round the labelled place, nats, summed per labelled person.
 
-    Cells cover the crop evenly. Points outside the crop are left out: a heatmap cannot show them.
+    Cells cover the crop evenly. A point outside the crop wants a flat heatmap: one that knows nothing, and is not taken
+    for a sure one where the picture ends at somebody's waist.
     """
     h, w = logits.shape[-2:]
     size = logits.new_tensor([w, h])
@@ -143,8 +148,10 @@ def heatmaps(
     x, y = (torch.arange(n, device=logits.device, dtype=logits.dtype) for n in (w, h))
     apart = (x - at[..., :1]).square()[..., None, :] + (y - at[..., 1:]).square()[..., :, None]  # (B, K, h, w)
     wanted = (-apart.flatten(2) / (2 * sigma_cells**2)).softmax(-1)
+    wanted = torch.where(inside[..., None], wanted, torch.full_like(wanted, 1 / (h * w)))
     entropy = -(wanted * logits.flatten(2).log_softmax(-1)).sum(-1)
-    return Term((weight[:, None] * target_px[..., 2] * inside * entropy).sum(), people(weight))
+    trust = target_px[..., 2] * torch.where(inside, 1.0, OUTSIDE)
+    return Term((weight[:, None] * trust * entropy).sum(), people(weight))
 
 
 def visible_points(
