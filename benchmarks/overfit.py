@@ -4,10 +4,10 @@
 
 As in the preset: networks, crop sizes, losses and their weights, which network is frozen. Otherwise: free body
 models, random backbones (so batch norms use the batch's statistics), no dropout, no augmentation, bfloat16 backbones,
-a larger step size that falls to zero. The hand's camera starts at the scale of the drawn hands (9; the reference's
-0.9 is ten times too small for them, and a few hundred steps would go into that one number). The body learns the people
-that `expose` then trains hands and head on; `expose` starts from the weights of the other three and its body stays
-frozen, as the preset asks. Given again after a stop, it goes on where it was.
+a larger step size that falls to zero. Cameras start where the rest pose fills the crop (from the reference's scale of
+0.9, all steps of the hand would go into the camera). The body learns the people that `expose` then trains hands and
+head on; `expose` starts from the weights of the other three and its body stays frozen, as the preset asks. Given again
+after a stop, it goes on where it was.
 """
 
 import argparse
@@ -26,14 +26,15 @@ from openexpose.train.build import build_learner, header_of, network_config
 from openexpose.train.chance import set_torch_generators
 from openexpose.train.config import DataConfig, OptimiserConfig, TrainConfig
 from openexpose.train.folder import RunFolder
+from openexpose.train.learner import PartLearner
 from openexpose.train.presets import PRESETS
 from openexpose.train.run import train
 from openexpose.weights.native import save_weights
 
 ORDER = ("resnet18_hmr_expose_hand", "resnet18_hmr_expose_face", "hrnet_hmr_expose_body", "expose")
 PEOPLE = 16
-HAND_SCALE = 9.0
-"""Half crop sides a metre: a drawn hand of 19 cm fills 85 % of its crop."""
+FILLED = 0.85
+"""Share of the crop's side that drawn people fill."""
 
 
 def overfit(name: str, out: Path, args: argparse.Namespace) -> RunFolder:
@@ -42,8 +43,8 @@ def overfit(name: str, out: Path, args: argparse.Namespace) -> RunFolder:
     before: tuple[Path, ...] = ()
     if name == "expose":
         before = tuple(out / other / "best.safetensors" for other in ORDER[:3])
-    elif preset.stage == "hand":
-        before = (out / "hand_start.safetensors",)
+    else:
+        before = (out / f"{name}_start.safetensors",)
     config = replace(
         preset,
         data=DataConfig(kind="toy", only_first=PEOPLE),
@@ -67,19 +68,29 @@ def overfit(name: str, out: Path, args: argparse.Namespace) -> RunFolder:
         keep=1,
         tensorboard=False,
     )
-    if preset.stage == "hand" and not before[0].is_file():
+    if name != "expose" and not before[0].is_file():
         out.mkdir(parents=True, exist_ok=True)
-        save_hand_start(replace(config, init=()), before[0])
+        save_start(replace(config, init=()), before[0])
     return train(config, out / name, console=Console())
 
 
-def save_hand_start(config: TrainConfig, path: Path) -> None:
-    """Write random weights of the hand network whose camera starts at HAND_SCALE."""
+def save_start(config: TrainConfig, path: Path) -> None:
+    """Write random weights of one network whose camera starts where the rest pose fills FILLED of the crop."""
     set_torch_generators(config.seed)
     learner, net = build_learner(config), network_config(config)
-    part = replace(net.part("hand"), camera_scale=HAND_SCALE)
+    assert isinstance(learner, PartLearner)
+    part, body = net.part(learner.part), learner.body_model
+    R = torch.eye(3).repeat(1, body.num_joints, 1, 1)
+    R[:, 0] *= torch.tensor([1.0, -1.0, -1.0])[:, None] if part.upside_down else 1.0
+    neutral = torch.zeros(1, body.num_expression) if body.num_expression else None
+    points_m = body.shape(torch.zeros(1, body.num_betas), neutral).pose(R).keypoints_m()
+    low, high = points_m[0, :, :2].amin(0), points_m[0, :, :2].amax(0)
+    codec = build_codec(learner.part, part)
+    scale = float(2 * FILLED / (high - low).max())
+    mean = mean_vector(codec, replace(part, camera_scale=scale), Means(), is_body=learner.part == "body")
+    mean[codec.slices["camera"]][1:] = -(low + high) / 2
     state = learner.network.state_dict()
-    state["hand.regressor.mean_param"] = mean_vector(build_codec("hand", part), part, Means(), is_body=False)[None]
+    state[f"{learner.part}.regressor.mean_param"] = mean[None]
     save_weights(state, path, header_of(config, net))
 
 
