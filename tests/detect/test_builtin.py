@@ -78,7 +78,7 @@ class Painted(PeopleNet):
 def test_boxes_come_back_in_photo_pixels():
     photo = np.zeros((480, 640, 3), np.uint8)
     photo[160:176, 320:336] = 255  # the point (20, 10) of the maps of a photo reduced by two
-    detector = BuiltinDetector(Painted().eval(), min_score=0.5, look_px=320)
+    detector = BuiltinDetector(Painted().eval(), min_score=0.5, looks_px=(320,))
     assert isinstance(detector, Detector) and detector.label == "builtin"
     (found,) = detector(photo)
     assert np.allclose(found.box_px, [307.5, 127.5, 347.5, 207.5], atol=1e-6)  # pixels
@@ -88,7 +88,7 @@ def test_boxes_come_back_in_photo_pixels():
 
 
 def test_settings_are_checked(network):
-    for settings in ({"min_score": 0.0}, {"look_px": 100}):
+    for settings in ({"min_score": 0.0}, {"looks_px": (100,)}, {"looks_px": ()}):
         with pytest.raises(ConfigError, match="multiple of 32"):
             BuiltinDetector(network, **settings)
     with pytest.raises(ConfigError, match=r"\.eval\(\)"):

@@ -114,7 +114,7 @@ def test_a_run_learns_goes_on_and_ships(pictures, tmp_path):
     assert [s.step for s in rest] == [3, 4, 5]
     assert (other.network.trunk.blocks[0][0].conv_dw.weight == early).all()
     assert (other.network.trunk.blocks[4][0].conv_dw.weight != late).any()
-    detector = BuiltinDetector.load(tmp_path / RESULT, look_px=64)
+    detector = BuiltinDetector.load(tmp_path / RESULT, looks_px=(64,))
     detector(np.zeros((50, 40, 3), np.uint8))
     (tmp_path / STATE).write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="another folder"):

@@ -1,5 +1,6 @@
-"""The detector that ships: a small network looks once at the whole photo, reduced; docs/detector.md says how well."""
+"""The detector that ships: a small network looks at the whole photo, strongly and less reduced; docs/detector.md."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from openexpose.geometry.crop import MEAN_RGB, STD_RGB
 from openexpose.readers import read_safetensors, write_safetensors
 
 SHIPPED = Path(__file__).with_name("people.safetensors")
-LOOK_PX = 256
-"""Longer side of the reduced photo."""
-MIN_SCORE = 0.35
-SAME_IOU, INSIDE = 0.5, 0.85
-"""Of two boxes that overlap more than the first, or lie in each other by the second share, the surer one stays."""
+LOOKS_PX = (128, 256)
+"""Longer side of the reduced photos: people who fill the photo are found in the first, smaller ones in the second."""
+MIN_SCORE = 0.4
+SAME_IOU, INSIDE = 0.4, 0.85
+"""Of boxes that overlap more than the first, or lie in each other by the second share, only the surest stays."""
 MOST = 100
 _FORMAT = {"openexpose": "people detector 1"}
 
@@ -41,20 +42,20 @@ class BuiltinDetector:
 
     label = "builtin"
 
-    def __init__(self, network: PeopleNet, *, min_score: float = MIN_SCORE, look_px: int = LOOK_PX) -> None:
-        """Use `load`. network: in evaluation mode. look_px: longer side of the reduced photo, a multiple of 32.
+    def __init__(self, network: PeopleNet, *, min_score: float = MIN_SCORE, looks_px: Sequence[int] = LOOKS_PX) -> None:
+        """Use `load`. network: in evaluation mode. looks_px: longer sides of the reduced photos, multiples of 32.
 
         Raises ConfigError for a network that trains, or settings out of range.
         """
         if network.training:
             raise ConfigError("call .eval() on the people detector first: in training mode it answers by its batch")
-        if not 0 < min_score < 1 or look_px < MULTIPLE or look_px % MULTIPLE:
-            raise ConfigError(f"min_score={min_score} (0 to 1), look_px={look_px} (a multiple of {MULTIPLE})")
-        self.network, self.min_score, self.look_px = network, min_score, look_px
+        if not 0 < min_score < 1 or not looks_px or any(px < MULTIPLE or px % MULTIPLE for px in looks_px):
+            raise ConfigError(f"min_score={min_score} (0 to 1), looks_px={looks_px} (each a multiple of {MULTIPLE})")
+        self.network, self.min_score, self.looks_px = network, min_score, tuple(looks_px)
 
     @classmethod
     def load(
-        cls, path: Path | None = None, *, min_score: float = MIN_SCORE, look_px: int = LOOK_PX
+        cls, path: Path | None = None, *, min_score: float = MIN_SCORE, looks_px: Sequence[int] = LOOKS_PX
     ) -> "BuiltinDetector":
         """From a file of `save_people`; None takes the one that ships.
 
@@ -65,19 +66,26 @@ class BuiltinDetector:
         network.eval().requires_grad_(False)
         fold_norms(network)
         network.to(memory_format=torch.channels_last)
-        return cls(network, min_score=min_score, look_px=look_px)
+        return cls(network, min_score=min_score, looks_px=looks_px)
 
     def __call__(self, photo: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
         """All people of an upright RGB photo, surest first; boxes end at the photo's border."""
-        reduced = reduce(photo, self.look_px)
+        looks = [self._look(photo, px) for px in self.looks_px]
+        boxes, scores = np.concatenate([b for b, _ in looks]), np.concatenate([s for _, s in looks])
+        kept = [i for i in distinct(boxes, scores) if (boxes[i, 2:] - boxes[i, :2]).min() >= 1]
+        return [Detection(_four(boxes[i]), float(scores[i])) for i in kept]
+
+    def _look(
+        self, photo: UInt8[np.ndarray, "H W 3"], look_px: int
+    ) -> tuple[Float[np.ndarray, "n 4"], Float[np.ndarray, " n"]]:
+        """Boxes in photo pixels, cut at the border, and scores, from one reduced photo."""
+        reduced = reduce(photo, look_px)
         with torch.inference_mode():
             heat, sides = self.network(reduced.pixels)
             boxes, scores = peaks(heat[0], sides[0], self.min_score)
         height, width = photo.shape[:2]
         last = np.array([width, height, width, height]) - 0.5
-        found = ((boxes + 0.5) / reduced.scale - 0.5).clip(-0.5, last)
-        keep = [i for i in distinct(found, scores) if (found[i, 2:] - found[i, :2]).min() >= 1]
-        return [Detection(_four(found[i]), float(scores[i])) for i in keep]
+        return ((boxes + 0.5) / reduced.scale - 0.5).clip(-0.5, last), scores
 
 
 def reduce(photo: UInt8[np.ndarray, "H W 3"], look_px: int) -> Reduced:
@@ -111,13 +119,10 @@ def distinct(boxes: Float[np.ndarray, "n 4"], scores: Float[np.ndarray, " n"]) -
     for i in np.argsort(-scores, kind="stable"):
         area = _area(boxes[i])
         for k in kept:
-            shared = _area(
-                np.concatenate([np.maximum(boxes[i, :2], boxes[k, :2]), np.minimum(boxes[i, 2:], boxes[k, 2:])])
-            )
-            other = _area(boxes[k])
-            if shared > SAME_IOU * (area + other - shared) or (
-                shared > INSIDE * min(area, other) and _alike(area, other)
-            ):
+            low, high = np.maximum(boxes[i, :2], boxes[k, :2]), np.minimum(boxes[i, 2:], boxes[k, 2:])
+            shared, other = _area(np.concatenate([low, high])), _area(boxes[k])
+            same = shared > SAME_IOU * (area + other - shared)
+            if same or (shared > INSIDE * min(area, other) and _alike(area, other)):
                 break
         else:
             kept.append(int(i))
