@@ -176,8 +176,8 @@ def _all(config: All) -> int:
     if not results:
         raise DataError("no benchmark could be run:\n" + "\n".join(f"{k}: {v}" for k, v in not_run.items()))
     status = _finish(out, results, not_run, config.gallery)
-    for name, why in not_run.items():
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]{name} not run:[/] {escape(why)}")
+    for which, why in not_run.items():
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]{which} not run:[/] {escape(why)}")
     return 1 if not_run else status
 
 

@@ -23,7 +23,7 @@ def histograms_png(outcome: Outcome) -> bytes:
         axes.set_title(score.name, fontsize=9)
         axes.set_xlabel(score.unit, fontsize=8)
         axes.tick_params(labelsize=7)
-        axes.legend(fontsize=7, frameon=False, loc="upper right")  # "best" is slow
+        axes.legend(fontsize=7, framealpha=0.8, edgecolor="none", loc="upper right")  # "best" is slow
     figure.suptitle(f"{outcome.benchmark} ({outcome.protocol}), {outcome.samples} samples", fontsize=10)
     return _png(figure)
 
