@@ -10,6 +10,9 @@ from openexpose.evaluate.score import Outcome
 from openexpose.export.page import Page, Section, Table, Text
 
 
+LEGEND = "left: the crop with true points (green, where the file has any) and predicted ones (red); right: the surface"
+
+
 def write_results(
     folder: Path,
     results: Sequence[Result],
@@ -28,7 +31,7 @@ def write_results(
     samples = {o.benchmark: r.names for r in results for o in r.outcomes}
     outcomes = [o for r in results for o in r.outcomes]
     path = write_report(folder, outcomes, samples=samples, provenance=provenance)
-    about = f"{provenance.command} · {provenance.created}"
+    about = f"{provenance.command} · {provenance.created} · {LEGEND}"
     for result in results if cases else ():
         for outcome in result.outcomes:
             has = any(s.name == result.figure for s in outcome.scores)
