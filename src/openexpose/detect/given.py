@@ -58,8 +58,8 @@ class GivenPeople:
         Raises DataError if a name fits several photos or a photo several names, or no photo is named at all.
         """
         by_stem: dict[str, list[str]] = defaultdict(list)
-        for name in self.people:
-            by_stem[_stem_and_ending(name)[0]].append(name)
+        for written in self.people:
+            by_stem[_stem_and_ending(written)[0]].append(written)
         out: dict[Path, Sequence[Detection] | None] = {}
         taken: dict[str, Path] = {}
         for photo in photos:
