@@ -65,7 +65,7 @@ class BuiltinDetector:
         load_people(network, SHIPPED if path is None else path)
         network.eval().requires_grad_(False)
         fold_norms(network)
-        network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(network, min_score=min_score, looks_px=looks_px)
 
     def __call__(self, photo: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:

@@ -77,8 +77,8 @@ class PeopleNet(nn.Module):
         self.smooth = nn.ModuleList([_separable(width, 3) for _ in range(2)])
         self.heat_tower = nn.Sequential(_separable(width, 3), nn.Conv2d(width, 1, 1))
         self.side_tower = nn.Sequential(_separable(width, 3), _separable(width, 3), nn.Conv2d(width, 4, 1))
-        nn.init.constant_(self.heat_tower[-1].bias, -_RARE)
-        nn.init.constant_(self.side_tower[-1].bias, 1.5)
+        nn.init.constant_(self.heat_tower[-1].bias, -_RARE)  # type: ignore[arg-type]
+        nn.init.constant_(self.side_tower[-1].bias, 1.5)  # type: ignore[arg-type]
 
     def forward(self, x: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B h w"], Float[Tensor, "B 4 h w"]]:
         """Logits of the heatmap, and left, top, right, bottom distances of each point in picture pixels.

@@ -88,7 +88,8 @@ class Learner:
 
     def __init__(self, network: PeopleNet, pictures: Pictures, schedule: PeopleSchedule) -> None:
         """network: its trunk holds the ImageNet weights."""
-        self.network, self.pictures, self.schedule = network.to(memory_format=torch.channels_last), pictures, schedule
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network, self.pictures, self.schedule = network, pictures, schedule
         for p in [*network.trunk.conv_stem.parameters(), *network.trunk.bn1.parameters()]:
             p.requires_grad_(False)
         for block in network.trunk.blocks[:3]:
@@ -139,7 +140,8 @@ class Learner:
     def _learn(self, maps: tuple[Tensor, ...], targets: Targets) -> tuple[float, float]:
         full = tuple(m.float() for m in maps)
         full = full if len(full) > 1 else (*full, *self.network.trunk.late(full[0]))
-        heat, sides = people_loss(*self.network.head(*full), targets)
+        logits, sides_px = self.network.head(*full)
+        heat, sides = people_loss(logits, sides_px, targets)
         for group, rate in zip(self.optimiser.param_groups, (self.schedule.lr, self.schedule.trunk_lr), strict=True):
             group["lr"] = rate * self.schedule.pace(self.step)
         self.optimiser.zero_grad(set_to_none=True)
