@@ -9,7 +9,6 @@ from openexpose.evaluate.run import Result
 from openexpose.evaluate.score import Outcome
 from openexpose.export.page import Page, Section, Table, Text
 
-
 LEGEND = "left: the crop with true points (green, where the file has any) and predicted ones (red); right: the surface"
 
 
