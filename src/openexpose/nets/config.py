@@ -94,11 +94,11 @@ class GateConfig:
 class RefineConfig:
     """How the body's guess is pulled onto what its heatmaps see (`refine.py`). Beyond the reference."""
 
-    steps: int = 5
+    steps: int = 4
     """Gauss-Newton steps."""
-    spread_u: float = 0.03
+    spread_u: float = 0.05
     """How far a sure heatmap is expected to be off, in half crop sides."""
-    outlier_u: float = 0.2
+    outlier_u: float = 0.12
     """Points further off than this pull with constant force."""
     least_peak: float = 0.1
     """Heatmaps less concentrated than this (0 to 1) do not pull."""
