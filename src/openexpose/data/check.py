@@ -103,9 +103,9 @@ def _check_chunk(key: str, values: NDArray[np.float64], first_row: int, unit: fl
     elif any(word in key for word in _ROTATIONS):
         values = np.linalg.norm(values.reshape(len(values), -1, 3), axis=-1) if flat.shape[1] % 3 == 0 else values
     if limit is not None:
-        most, unit = limit
+        most, said = limit
         sizes = np.abs(np.where(np.isfinite(values), values, 0)).reshape(len(values), -1).max(1, initial=0)
-        yield from _report(sizes > most, first_row, key, f"reaches {{:.4g}}, more than {most:.4g} {unit}", sizes)
+        yield from _report(sizes > most, first_row, key, f"reaches {{:.4g}}, more than {most:.4g} {said}", sizes)
 
 
 def _limit(key: str, unit: float) -> tuple[float, str] | None:

@@ -103,7 +103,7 @@ class PointBackbone(nn.Module):
         self.read = nn.Conv2d(width, read, 1)
         self.pool = nn.Linear(self.trunk.widths[-1], pooled)
         self.num_features = pooled + num_points * (read + 3)
-        self.to(memory_format=torch.channels_last)  # half the time on a CPU
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # half the time on a CPU
 
     def freeze_early(self) -> None:
         """Keep the trunk up to stride 8 as it is: no gradient, less than half the time of a step."""

@@ -14,6 +14,7 @@ from openexpose.detect.builtin import BuiltinDetector
 from openexpose.detect.whole import WholePhoto
 from openexpose.errors import ConfigError, DataError, WeightsError
 from openexpose.geometry.crop import MIN_SEEN, Crop
+from openexpose.nets.attention import Squares
 from openexpose.nets.expose import ExPose, WholeEstimate
 from openexpose.nets.fast import speed_up
 from openexpose.nets.inputs import crop_of_box, look_at
@@ -262,7 +263,7 @@ def _named(photo: PhotoLike, number: int) -> str:
 def _parts(estimate: WholeEstimate, row: int) -> dict[PartName, PartSquare]:
     B = len(estimate.camera)
     hands, head = estimate.hands.confidence, estimate.head.confidence
-    squares = (
+    squares: tuple[tuple[PartName, Squares, Tensor | None, int], ...] = (
         ("right_hand", estimate.right_hand_square, hands, row),
         ("left_hand", estimate.left_hand_square, hands, B + row),
         ("head", estimate.head_square, head, row),

@@ -82,7 +82,8 @@ class ProxySource:
         pose = some()
         for limb, joints in LIMBS.items():
             other, swapped = some(), rng.random(size) < (0.3 if "arm" in limb or limb == "head" else 0.12)
-            pose[np.ix_(swapped, joints)] = other[np.ix_(swapped, joints)]
+            place = np.ix_(swapped.nonzero()[0], np.array(joints))
+            pose[place] = other[place]
         return pose + rng.normal(0, 0.08, pose.shape)
 
     def _in_crop(self, flat: Float[Tensor, "B K 2"], rng: np.random.Generator) -> Float[Tensor, "B K 2"]:

@@ -83,7 +83,7 @@ class LiftRun:
             terms = self.losses(self.source.batch(c.seed, self.step, c.batch_size))
             loss = torch.stack(list(terms.values())).sum()
             self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(self.lifter.parameters(), 2.0)
             self.optimiser.step()
             self.step += 1

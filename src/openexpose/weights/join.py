@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from torch import Tensor
+
 from openexpose import __version__
 from openexpose.errors import WeightsError
 from openexpose.nets.config import PRESETS, NetConfig
@@ -20,7 +22,9 @@ def join(files: Sequence[Path], out: Path, *, preset: str = "lite", storage: Sto
     """
     if preset not in PRESETS:
         raise WeightsError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
-    config, state, notes = PRESETS[preset](), {}, []
+    config = PRESETS[preset]()
+    state: dict[str, Tensor] = {}
+    notes: list[str] = []
     for part in config.parts:
         path = next((f for f in files if part in load_checkpointed(f)[0].parts), None)
         if path is None:
