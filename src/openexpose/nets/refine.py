@@ -14,7 +14,7 @@ from torch import Tensor
 
 from openexpose.body import BodyModel, Posed
 from openexpose.errors import ConfigError
-from openexpose.geometry.rotations import axis_angle_to_matrix
+from openexpose.geometry.rotations import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
 from openexpose.nets.codec import Estimate
 from openexpose.nets.config import RefineConfig
 from openexpose.nets.params import BodyParams
@@ -128,7 +128,7 @@ def _turned(params: BodyParams, posed: Posed, turn_rad: Float[Tensor, "B J 3"]) 
     absolute, parents = posed.R_model_joint, posed.shaped.model.parents
     above = torch.stack([torch.eye(3, dtype=R.dtype, device=R.device).expand(len(R), 3, 3) if j == 0
                          else absolute[:, parents[j]] for j in range(TURNING)], 1)  # fmt: skip
-    new = above.mT @ axis_angle_to_matrix(turn_rad) @ above @ R
+    new = sixd_to_matrix(matrix_to_sixd(above.mT @ axis_angle_to_matrix(turn_rad) @ above @ R))  # float32 drifts
     return replace(params, global_orient=new[:, 0], body_pose=new[:, 1:])
 
 
