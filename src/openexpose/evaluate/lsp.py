@@ -182,6 +182,7 @@ def score(nets: Networks, people: People, *, scale: float = CROP_SCALE, done: Ca
 
     done: told after each batch how many are done. Raises WeightsError without a body network.
     """
+    nets.need("body")
     model = nets.models["body"]
     answers: list[BodyAnswer] = []
     places: list[Tensor] = []

@@ -109,6 +109,7 @@ def score_bodies(
 
     Raises WeightsError without a body network.
     """
+    nets.need("body")
     figure, model = Figure.free(), nets.models["body"]
     crops = body_crops(people, nets.need("body").crop_px, scale=scale)
     answers: list[BodyAnswer] = []
@@ -191,6 +192,7 @@ def part_errors_mm(pred: Posed, true: Posed, part: PartName) -> dict[str, Tensor
 
 def score_parts(nets: Networks, people: RenderedSet, part: PartName, *, done: Callable[[int], object] = int) -> Scored:
     """The hand network alone on right hands, or the head network alone on heads; see `score_bodies`."""
+    nets.need(part)
     figure, model = Figure.free(), nets.models[part]
     points = RIGHT_HAND_POINTS if part == "hand" else HEAD_POINTS
     scale = nets.config.zoom.hand_scale if part == "hand" else nets.config.zoom.head_scale
