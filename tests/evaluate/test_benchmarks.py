@@ -205,7 +205,7 @@ def test_missing_files_are_all_named_with_the_doctor(ehf: Mini, tmp_path: Path) 
     with pytest.raises(DataError, match=r"3 photos .* for instance 01_img.jpg.*doctor"):
         Sitters.open(store, tmp_path / "photos", command="eval ehf")
     with pytest.raises(ConfigError, match="must be positive"):
-        Sitters.open(store, ehf.tree / "datasets/EHF", box_scale=0, command="eval ehf")
+        Sitters.open(store, ehf.tree / "datasets/EHF", box_scale=0.0, command="eval ehf")
 
 
 def test_the_wrong_body_model_is_refused_or_transferred_with_words(ehf: Mini, hands: Mini, tmp_path: Path) -> None:

@@ -26,7 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "openexpose.cli.doctor:Doctor",
         "Show the data tree: what was found and recognised, what is wrong, what is missing and where to get it.",
     ),
-    "body show": ("openexpose.cli.body_files:Show", "Tell what a body-model file holds: family, counts, ranges, hash."),
+    "body show": (
+        "openexpose.cli.body_files:Show",
+        "Tell what a body-model file holds: family, counts, ranges, hash.",
+    ),
     "body convert": (
         "openexpose.cli.body_files:Convert",
         "Turn a body-model file into one safetensors file, which loads faster and needs no unpickling.",
@@ -61,36 +64,48 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "data convert": (
         "openexpose.cli.convert:Convert",
-        "Turn a raw data set (EHF, 3DPW, FreiHAND, ...) into HumanData files; lists the data sets without a name.",
+        "Turn a raw data set into HumanData files. Without NAME: list the data sets.",
     ),
     "synth make": (
         "openexpose.cli.synth:Make",
         "Make labelled photos of synthetic people: images/, masks/ and labels.npz (HumanData).",
     ),
-    "eval 3dpw": ("openexpose.cli.evaluate:Pw3d", "Score weights on 3DPW: MPJPE, PA-MPJPE. Needs the data set."),
-    "eval stirling": ("openexpose.cli.evaluate:Stirling", "Score weights on Stirling/ESRC face scans: 3DRMSE."),
-    "eval freihand": ("openexpose.cli.evaluate:FreiHand", "Score weights on FreiHAND: PA-MPJPE, PA-PVE of hands."),
-    "eval ehf": ("openexpose.cli.evaluate:Ehf", "Score weights on EHF: whole body, hands and face."),
+    "eval 3dpw": ("openexpose.cli.evaluate:Pw3d", "3DPW: MPJPE and PA-MPJPE of 14 joints, by the body network."),
+    "eval stirling": (
+        "openexpose.cli.evaluate:Stirling",
+        'Stirling/ESRC: distance of face scans from predicted heads ("3DRMSE", a mean), by the head network.',
+    ),
+    "eval freihand": (
+        "openexpose.cli.evaluate:FreiHand",
+        "FreiHAND: PA-MPJPE and PA-PVE of right hands, by the hand network.",
+    ),
+    "eval ehf": (
+        "openexpose.cli.evaluate:Ehf",
+        "EHF: whole body, hands and face against SMPL-X meshes, by the whole model.",
+    ),
     "eval all": (
         "openexpose.cli.evaluate:All",
-        "Score weights on the four published benchmarks, and make one results page beside the published numbers.",
+        "All four benchmarks, one results page. What lacks its files is named, and the exit status is then 1.",
     ),
-    "eval diff": ("openexpose.cli.evaluate:Diff", "Compare two results: differences with bootstrap intervals."),
+    "eval diff": (
+        "openexpose.cli.evaluate:Diff",
+        "Do two results differ by more than chance? Paired bootstrap over the samples both have.",
+    ),
     "eval synth": (
         "openexpose.cli.evaluate_free:Synth",
-        "Score weights on the fixed synthetic test sets: bodies, hands, heads; with and without attention.",
+        "Score weights on the fixed synthetic test sets: bodies, right hands, heads; with and without attention.",
     ),
     "eval lsp": (
         "openexpose.cli.evaluate_free:Lsp",
-        "Score weights on real sports photos with 14 marked joints (LSP, LSPET, the pack): PCK@0.2 of the torso.",
+        "Score weights on real sports photos with 14 marked joints: PCK@0.2 of the torso.",
     ),
     "eval faces": (
         "openexpose.cli.evaluate_free:Faces",
-        "Score weights on real faces with 68 marked points of people whom training never sees.",
+        "Score weights on 200 real faces with 68 marked points, of people whom training never sees.",
     ),
     "train-lifter": (
         "openexpose.cli.train_lifter:TrainLifter",
-        "Train the network that makes a body's first guess from 2D points; no photo is needed.",
+        "Train the network that makes the first guess of a body from its 2D points. Goes on where it stopped.",
     ),
     "train": (
         "openexpose.cli.train:Train",

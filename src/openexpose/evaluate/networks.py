@@ -277,7 +277,7 @@ def heat_rows(names: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
 
 
 def _heat_u(estimate: Estimate[Any]) -> Tensor | None:
-    return None if estimate.points is None else estimate.points.at_u
+    return None if estimate.points is None else estimate.points.sharpened().at_u
 
 
 def _batches(count: int, batch: int) -> list[range]:
