@@ -51,6 +51,8 @@ def test_links_lead_somewhere() -> None:
 
 def test_documents_name_commands_that_exist() -> None:
     for path in sorted((ROOT / "docs").glob("*.md")):
-        for words in re.findall(r"^openexpose ([a-z][a-z-]*(?: [a-z][a-z-]*)?)", path.read_text(encoding="utf8"), re.M):
+        for words in re.findall(
+            r"^openexpose ([a-z][a-z-]*(?: [a-z0-9][a-z0-9-]*)?)", path.read_text(encoding="utf8"), re.M
+        ):
             parts = words.split()
             assert any(" ".join(parts[:n]) in COMMANDS for n in (1, 2)), f"{path.name}: openexpose {words}"
