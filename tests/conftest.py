@@ -4,8 +4,8 @@ import os
 import socket
 
 import pytest
-from hypothesis import settings
 import torch
+from hypothesis import settings
 
 settings.register_profile("calm", deadline=None)  # these machines are noisy: times say nothing about tests
 settings.load_profile("calm")
