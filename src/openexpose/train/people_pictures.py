@@ -7,7 +7,7 @@ person of LSPET, for instance) its background counts little.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import cv2
 import numpy as np
@@ -37,16 +37,17 @@ class Card:
     """Weight of what is outside the boxes: less than 1 where people may be unlabelled."""
 
 
-class Deck:
+@runtime_checkable
+class Deck(Protocol):
     """Cards of one kind, by number."""
 
     def __len__(self) -> int:
         """How many cards there are."""
-        raise NotImplementedError
+        ...
 
     def card(self, index: int) -> Card:
         """One card."""
-        raise NotImplementedError
+        ...
 
 
 @dataclass(frozen=True)
