@@ -77,7 +77,7 @@ def test_the_whole_lite_model_answers_and_shows_its_points():
     with torch.inference_mode():
         whole, quick = model(look), fast.speed_up(model)(look)
     assert whole.body.points is not None and whole.body.points.at_u.shape == (2, len(cfg.part("body").points), 2)
-    assert torch.equal(whole.body.vector[0], whole.body.vector[1])
+    assert torch.allclose(whole.body.vector[0], whole.body.vector[1], atol=1e-4)  # rows may go to different threads
     assert (whole.params.body_pose - quick.params.body_pose).abs().max() < 1e-3  # of rotation matrices
 
 
