@@ -1,4 +1,4 @@
-"""`openexpose train-lifter`: from 2D points to bodies, without a photo."""
+"""`openexpose train-lifter`: from 2D points to bodies, hands or heads, without a photo."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ from openexpose.train.lift import LiftConfig, LiftRun
 
 @dataclass(frozen=True)
 class TrainLifter(LiftConfig):
-    """Train the network that makes the first guess of a body from its 2D points. Goes on where it stopped."""
+    """Train the network that corrects a part's first guess by its 2D points. Goes on where it stopped."""
 
     out: Path = Path("runs/lifter")
-    """Folder of the run; `openexpose train lite_body --lifter` takes its state.pt."""
+    """Folder of the run; `openexpose train lite_body --lifter` (`lite_hand`, `lite_head`) takes its state.pt."""
 
 
 def run(config: TrainLifter) -> int:

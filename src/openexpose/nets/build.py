@@ -1,5 +1,6 @@
 """From a config to networks: the only place where sizes meet classes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -49,20 +50,28 @@ def build_part(part: Part, config: PartConfig, *, means: Means) -> PartRegressor
         steps=config.steps,
         dropout=config.dropout,
     )
-    lifter = build_lifter(config, codec) if config.lift else None
+    lifter = build_lifter(part, config, codec) if config.lift else None
     return PartRegressor(
         backbone, regressor, codec, crop_px=config.crop_px, fixed_norm=config.fixed_norm, lifter=lifter
     )
 
 
-LIFTED = ("global_orient", "body_pose", "betas", "camera")
-"""What can be told from the body's 2D points."""
+LIFTED: Mapping[Part, tuple[str, ...]] = {
+    "body": ("global_orient", "body_pose", "betas", "camera"),
+    "hand": ("global_orient", "right_hand_pose", "betas", "camera"),
+    "head": ("global_orient", "jaw_pose", "betas", "expression", "camera"),
+}
+"""What can be told from a part's 2D points."""
+TOLD: Mapping[Part, tuple[str, ...]] = {"body": (), "hand": ("global_orient", "right_hand_pose"), "head": ()}
+"""What a lifter is shown of the first guess: a wrist's turn in space is hard to tell from the hand alone."""
 
 
-def build_lifter(config: PartConfig, codec: Codec[Any]) -> Lifter:
-    """The network that makes the first guess of a body from its points, with random weights."""
-    columns = [i for name in LIFTED for i in range(*codec.slices[name].indices(codec.size))]
-    return Lifter(num_points=len(config.points), columns=columns, width=config.lift)
+def build_lifter(part: Part, config: PartConfig, codec: Codec[Any]) -> Lifter:
+    """The network that corrects the first guess by the part's points, with random weights."""
+    columns, told = (
+        [i for name in names[part] for i in range(*codec.slices[name].indices(codec.size))] for names in (LIFTED, TOLD)
+    )
+    return Lifter(num_points=len(config.points), columns=columns, told=told, width=config.lift)
 
 
 def build_one(part: Part, config: NetConfig, *, means: Means) -> nn.ModuleDict:

@@ -42,7 +42,7 @@ class PartConfig:
     points: tuple[str, ...] = ()
     """Keypoints that the backbone draws heatmaps of ("lite0" backbones, `points.py`); none for the reference's."""
     lift: int = 0
-    """Width of the network that makes the first guess from the heatmaps' points (`lift.py`); 0: start from the mean."""
+    """Width of the network that corrects the first guess by the heatmaps' points (`lift.py`); 0: there is none."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for sizes that make no network."""
@@ -171,10 +171,10 @@ def lite() -> NetConfig:
     the reference's: more of the part in fewer pixels.
     """
     freihand, flame = Skeleton.read("freihand").names, Skeleton.read("ibug68").names
-    common = PartConfig("lite0_deep", 160, 0.9, upside_down=True, num_betas=10, num_expression=10, width=512,
+    common = PartConfig("lite0_deep", 160, 0.9, upside_down=True, num_betas=10, num_expression=10, width=256,
                         dropout=0.1, points=BODY_POINTS)  # fmt: skip
-    small = replace(common, backbone="lite0_shallow", crop_px=128, width=384)
-    body = replace(common, lift=384)
+    small = replace(common, backbone="lite0_shallow", crop_px=128, width=192, lift=256)
+    body = replace(common, lift=512)
     return NetConfig(
         "lite",
         body=body,

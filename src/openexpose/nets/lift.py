@@ -1,4 +1,4 @@
-"""From 2D points to a first guess of the whole body, without looking at pixels.
+"""From 2D points to a first guess of a part's parameters, without looking at pixels.
 
 Poses are endless and need no photos, so this small network can see millions of bodies in minutes, and what it learns
 has no gap between rendered and real photos (STRAPS' idea: 2D proxies). The regressor starts from its answer.
@@ -18,15 +18,23 @@ LEAST_PEAK = 0.12
 
 
 class Lifter(nn.Module):
-    """Points with how sure they are, in; numbers to add to the mean vector, out."""
+    """Points with how sure they are, in; some numbers of the part's vector, out."""
 
     columns: Tensor
+    told: Tensor
 
-    def __init__(self, *, num_points: int, columns: Sequence[int], width: int, blocks: int = 2) -> None:
-        """columns: which numbers of the vector it gives; the others stay at the mean."""
+    def __init__(
+        self, *, num_points: int, columns: Sequence[int], told: Sequence[int] = (), width: int, blocks: int = 2
+    ) -> None:
+        """columns: which numbers of the vector it gives; the others stay as the first guess has them.
+
+        told: those of them whose first guess it is shown and corrects (a hand's turn, as the body sees it); it gives
+        the rest as differences from the mean.
+        """
         super().__init__()
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64), persistent=False)
-        self.enter = nn.Linear(4 * num_points, width)
+        self.register_buffer("told", torch.tensor(told, dtype=torch.int64), persistent=False)
+        self.enter = nn.Linear(4 * num_points + len(told), width)
         self.first = nn.ModuleList([nn.Linear(width, width) for _ in range(blocks)])
         self.second = nn.ModuleList([nn.Linear(width, width) for _ in range(blocks)])
         self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(blocks)])
@@ -35,17 +43,30 @@ class Lifter(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def forward(
-        self, at_u: Float[Tensor, "B K 2"], peak: Float[Tensor, "B K"], mean: Float[Tensor, "1 D"]
+        self,
+        at_u: Float[Tensor, "B K 2"],
+        peak: Float[Tensor, "B K"],
+        mean: Float[Tensor, "1 D"],
+        start: Float[Tensor, "B D"] | None = None,
     ) -> Float[Tensor, "B D"]:
-        """The first guess. at_u: in [-1, 1] over the crop.   peak: 0 to 1."""
+        """The vector with its columns lifted. at_u: in [-1, 1] over the crop.   peak: 0 to 1.
+
+        start: first guess of each row; the mean when None.
+        """
+        start = mean.expand(len(at_u), -1) if start is None else start
         seen = (peak > LEAST_PEAK).to(at_u)
-        x = torch.cat([(at_u * seen[..., None]).flatten(1), seen, peak * seen], -1)
+        hint = (start - mean)[:, self.told]
+        x = torch.cat([(at_u * seen[..., None]).flatten(1), seen, peak * seen, hint], -1)
         x = functional.relu(self.enter(x))
         for norm, first, second in zip(self.norms, self.first, self.second, strict=True):
             x = x + second(functional.relu(first(norm(x))))
-        return mean.expand(len(x), -1).index_add(1, self.columns, self.leave(functional.relu(x)))
+        base = start.index_copy(1, self.columns, mean[:, self.columns].expand(len(x), -1))
+        base = base.index_copy(1, self.told, start[:, self.told])
+        return base.index_add(1, self.columns, self.leave(functional.relu(x)))
 
-    def of(self, points: Points, mean: Float[Tensor, "1 D"]) -> Float[Tensor, "B D"]:
-        """The first guess from heatmaps; no gradient reaches them."""
+    def of(
+        self, points: Points, mean: Float[Tensor, "1 D"], start: Float[Tensor, "B D"] | None = None
+    ) -> Float[Tensor, "B D"]:
+        """The vector lifted from heatmaps; no gradient reaches them."""
         sharp = points.sharpened()
-        return self(sharp.at_u.detach(), sharp.peak.detach(), mean)
+        return self(sharp.at_u.detach(), sharp.peak.detach(), mean, start)

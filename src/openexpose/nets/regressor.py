@@ -117,7 +117,7 @@ class PartRegressor(nn.Module, Generic[P]):
         """backbone: picture (B, 3, crop_px, crop_px) to features (B, F), with or without points.
 
         fixed_norm: batch norms always use their stored statistics, in training too, as the reference does; their gains
-        and offsets still learn.   lifter: makes the first guess from the heatmaps' points.
+        and offsets still learn.   lifter: corrects the first guess by the heatmaps' points.
         """
         super().__init__()
         self.backbone, self.regressor, self.codec = backbone, regressor, codec
@@ -126,15 +126,15 @@ class PartRegressor(nn.Module, Generic[P]):
     def forward(self, crops: Float[Tensor, "B 3 S S"], start: Float[Tensor, "B D"] | None = None) -> Estimate[P]:
         """What the network says about each normalised RGB crop.
 
-        start: first guess of each row; when None the lifter's, without one the network's mean.
+        start: first guess of each row, the network's mean when None; a lifter corrects it first.
         Raises ShapeError on other crop sides.
         """
         if len(crops) and crops.shape[-1] != self.crop_px:
             raise ShapeError(f"crops are {crops.shape[-1]} px wide, this network takes {self.crop_px}")
         seen = self.backbone(crops)
         features, points = seen if isinstance(seen, tuple) else (seen, None)
-        if start is None and self.lifter is not None and points is not None:
-            start = self.lifter.of(points, self.regressor.mean_param)
+        if self.lifter is not None and points is not None:
+            start = self.lifter.of(points, self.regressor.mean_param, start)
         vector: Tensor = self.regressor(features, start)
         return replace(self.codec.split(vector), points=points)
 

@@ -195,10 +195,11 @@ def _fill(config: TrainConfig, net: NetConfig, regressors: Mapping[Part, PartReg
     if config.imagenet_file is not None or config.freeze.early:
         _start_lite(config, regressors)
     if config.lifter is not None:
-        body = regressors.get("body")
-        if body is None or body.lifter is None:
-            raise ConfigError(f"--lifter {config.lifter}: this run has no body network with a lifter")
-        load_exactly(body.lifter, read_lifter(config.lifter), config.lifter)
+        owner, tensors = read_lifter(config.lifter)
+        mine = regressors.get(owner)
+        if mine is None or mine.lifter is None:
+            raise ConfigError(f"--lifter {config.lifter}: this run has no {owner} network with a lifter")
+        load_exactly(mine.lifter, tensors, config.lifter)
     given: set[Part] = set()
     for path in config.init:
         held, _ = load_checkpointed(path)

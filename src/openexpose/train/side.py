@@ -70,7 +70,7 @@ def near_truth(
 
     Each block of each row is taken with `disturb.probability`; unlabelled ones start from the mean.
     """
-    rows = len(targets["keypoints2d"].weight)
+    rows = len(next(iter(targets.values())).weight)
     start = mean.expand(rows, -1).clone()
     turn_rad = {"global_orient": disturb.hand_turn_rad, "right_hand_pose": disturb.finger_rad,
                 "jaw_pose": disturb.jaw_rad}  # fmt: skip
