@@ -145,3 +145,24 @@ def test_damaged_files_are_refused_or_read(tmp_path: Path, data: st.DataObject) 
         read_mat(file)
     except AssetError as e:
         assert "damaged.mat" in str(e)
+
+
+def test_struct_arrays_can_be_read_when_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "a.mat"
+    scipy.io.savemat(file, {k: v for k, v in contents().items() if k in ("points", "outer")})
+    there = scipy.io.loadmat(file)
+    same(read_mat(file, ["points"], lazily=True)["points"], there["points"])
+    outer = read_mat(file, lazily=True)["outer"]
+    same(outer, there["outer"])
+    points = outer.element(0)["inner"].element(0)["deep"]
+    assert points.element(3)["id"] == 3 and len(points.fields["x"]) == 5
+    scipy.io.savemat(file, {"points": contents()["points"]})
+    raw = bytearray(file.read_bytes())
+    raw[raw.rindex(struct.pack("<II", 9, 8))] = 17  # the last x claims to be text
+    file.write_bytes(bytes(raw))
+    points = read_mat(file, lazily=True)["points"]
+    assert points.element(0)["id"] == 0
+    with pytest.raises(AssetError, match=r"a\.mat: a data element of kind 17"):
+        points.element(4)
+    with pytest.raises(AssetError, match="kind 17"):
+        read_mat(file)

@@ -6,7 +6,7 @@ before memory is taken. Version 7.3 (HDF5) and version 4 files are refused by na
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -43,14 +43,18 @@ class MatStruct:
     """A struct array: each field holds one value for each element, in MATLAB's order (first axis fastest)."""
 
     shape: tuple[int, ...]
-    fields: Mapping[str, tuple[Any, ...]]
+    fields: Mapping[str, Sequence[Any]]
 
     def __len__(self) -> int:
         return prod(self.shape)
 
     def __iter__(self) -> "Iterator[dict[str, Any]]":
         """Elements one by one, field name -> value."""
-        return ({name: values[i] for name, values in self.fields.items()} for i in range(len(self)))
+        return (self.element(i) for i in range(len(self)))
+
+    def element(self, index: int) -> dict[str, Any]:
+        """One element, field name -> value. AssetError if it was not read yet (`read_mat`) and is damaged."""
+        return {name: values[index] for name, values in self.fields.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +65,12 @@ class MatCell:
     items: tuple[Any, ...]
 
 
-def read_mat(path: Path, keys: Iterable[str] | None = None) -> dict[str, Any]:
+def read_mat(path: Path, keys: Iterable[str] | None = None, *, lazily: bool = False) -> dict[str, Any]:
     """Variables of a `.mat` file by name (all, or those named in `keys`).
 
     Arrays come as numpy arrays of MATLAB's shape, 1 x 1 numbers as float, int or bool, rows of text as str, others as
     MatCell and MatStruct.
+    lazily: read the outermost struct arrays of several elements only when an element is asked for.
     Raises AssetError if the file is missing, damaged, of version 4 or 7.3, lacks a name, or holds complex numbers,
     sparse matrices, functions or objects under a name that is asked for.
     """
@@ -73,7 +78,7 @@ def read_mat(path: Path, keys: Iterable[str] | None = None) -> dict[str, Any]:
     data = read_bytes(path, MAX_BYTES)
     wanted = None if keys is None else set(keys)
     try:
-        found = _variables(data, wanted)
+        found = _variables(data, wanted, path if lazily else None)
         missing = (wanted or set()) - set(found)
         if missing:
             raise UnreadableError(f"it has no variable {', '.join(sorted(missing))}")
@@ -82,10 +87,10 @@ def read_mat(path: Path, keys: Iterable[str] | None = None) -> dict[str, Any]:
     return found
 
 
-def _variables(data: bytes, wanted: set[str] | None) -> dict[str, Any]:
+def _variables(data: bytes, wanted: set[str] | None, later: Path | None) -> dict[str, Any]:
     order = _byte_order(data)
     budget = Budget(len(data), floor_bytes=1024 * MIB, factor=64)
-    walk = _Walk(memoryview(data), order, budget)
+    walk = _Walk(memoryview(data), order, budget, later)
     walk.at = _HEADER
     found: dict[str, Any] = {}
     while walk.at < len(data):
@@ -97,11 +102,11 @@ def _variables(data: bytes, wanted: set[str] | None) -> dict[str, Any]:
             budget.spend(len(plain))
             if not unpacker.eof:
                 raise UnreadableError("compressed values end too early")
-            inner = _Walk(memoryview(plain), order, budget)
+            inner = _Walk(memoryview(plain), order, budget, later)
             kind, content = inner.element()
         if kind != _MATRIX:
             raise UnreadableError(f"a data element of kind {kind} where a variable should be")
-        matrix = _Walk(content, order, budget)
+        matrix = _Walk(content, order, budget, later)
         matrix.count = walk.count
         name, value = matrix.matrix(wanted, 0)
         walk.count = matrix.count
@@ -130,8 +135,9 @@ def _byte_order(data: bytes) -> str:
 class _Walk:
     """A place in a sequence of data elements."""
 
-    def __init__(self, data: memoryview, order: str, budget: Budget) -> None:
-        self.data, self.order, self.budget = data, order, budget
+    def __init__(self, data: memoryview, order: str, budget: Budget, later: Path | None = None) -> None:
+        """later: the file, if its struct arrays shall be read later."""
+        self.data, self.order, self.budget, self.later = data, order, budget, later
         self.at, self.count = 0, 0
         self._words = struct.Struct(f"{order}2I")
         self._double = struct.Struct(f"{order}d")
@@ -200,14 +206,18 @@ class _Walk:
             value = self._quick()
             if value is not None:
                 return value
-        kind, content = self.element()
-        if kind != _MATRIX:
-            raise UnreadableError(f"a data element of kind {kind} inside a cell or struct")
-        walk = _Walk(content, self.order, self.budget)
+        walk = _Walk(self._content(), self.order, self.budget, self.later)
         walk.count = self.count
         _, value = walk.matrix(None, depth + 1)
         self.count = walk.count
         return value
+
+    def _content(self) -> memoryview:
+        """The next value of a cell or struct, unread."""
+        kind, content = self.element()
+        if kind != _MATRIX:
+            raise UnreadableError(f"a data element of kind {kind} inside a cell or struct")
+        return content
 
     def _quick(self) -> Any:
         """The next element if it is one small number or letter, as most are; None leaves it to `matrix`."""
@@ -248,9 +258,12 @@ class _Walk:
         if not names:
             return MatStruct((0, 0), {})
         values: list[list[Any]] = [[] for _ in names]
-        for _ in range(self._affordable(prod(shape) * len(names)) // len(names)):
+        count, later = self._affordable(prod(shape) * len(names)) // len(names), self.later
+        for _ in range(count):
             for column in values:
-                column.append(self._inner(depth))
+                column.append(self._inner(depth) if later is None or count == 1 else self._content())
+        if later is not None and count > 1:
+            return MatStruct(shape, {n: _Later(v, self, later) for n, v in zip(names, values, strict=True)})
         return MatStruct(shape, {n: tuple(v) for n, v in zip(names, values, strict=True)})
 
     def _text(self, shape: tuple[int, ...]) -> Any:
@@ -273,3 +286,19 @@ class _Walk:
             return np.dtype(dtype).type(stored[0]).item()
         self.budget.spend(len(stored) * np.dtype(dtype).itemsize)
         return stored.astype(dtype).reshape(shape, order="F")
+
+
+class _Later(Sequence[Any]):
+    """Values of one field, each read whenever it is asked for."""
+
+    def __init__(self, contents: Sequence[memoryview], walk: _Walk, path: Path) -> None:
+        self._contents, self._order, self._budget, self._path = contents, walk.order, walk.budget, path
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def __getitem__(self, index: Any) -> Any:
+        try:
+            return _Walk(self._contents[index], self._order, self._budget).matrix(None, 1)[1]
+        except (UnreadableError, ValueError, OverflowError, MemoryError, struct.error) as e:
+            raise blame(self._path, e) from e

@@ -11,8 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openexpose.data.convert.common import Job, Options, Problem, keypoint_box, need_folder, need_keys, photo_problem
-from openexpose.data.convert.foreign import numbers, photo_name, read_json
+from openexpose.data.convert.common import (
+    CHUNK_ROWS,
+    Job,
+    Options,
+    Problem,
+    keypoint_box,
+    left_out,
+    need_folder,
+    photo_problem,
+)
+from openexpose.data.convert.foreign import numbers, photo_name
+from openexpose.data.convert.json_lists import Span, list_spans, read_span
 from openexpose.data.record import Keypoints, Record
 from openexpose.errors import DataError
 from openexpose.skeleton import Skeleton
@@ -20,36 +30,57 @@ from openexpose.skeleton import Skeleton
 PARTS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
 """COCO-WholeBody's lists, in the order of its 133 points."""
 _VALID = {k: k.replace("_kpts", "_valid") for k in PARTS if k != "keypoints"}
-_LISTS = ("images", "annotations")
+MAX_IMAGES = 10_000_000
 _UNUSED = ("segmentation", "area", "captions", "licenses", "license", "coco_url", "flickr_url", "date_captured")
 
 
 def jobs(output: str, options: Options) -> Sequence[Job]:
-    """Return the one piece of an output: reading the file is most of the work. DataError if it is not there."""
+    """Return pieces of an output's annotations. DataError or AssetError if the raw data is not there or damaged."""
     file = _annotations(output, options.root)
     if options.photos:
         need_folder(_photo_folder(output, options.root, file), "COCO's photos; --no-photos does without")
-    return [Job(file.name, (file,), (output,))]
+    spans = list_spans(file, {"images": MAX_IMAGES, "annotations": CHUNK_ROWS})
+    images = spans["images"][:1] or [Span(0, 0, 0, 0)]
+    Photos().of(file, images[0])  # damaged ones would be named by every piece
+    where = [v for span in images for v in (span.count, span.start, span.stop)]
+    return [
+        Job(f"annotations {s.first} to {s.first + s.count - 1}", (file,),
+            (output, s.first, s.count, s.start, s.stop, *where))
+        for s in spans["annotations"]
+    ]  # fmt: skip
 
 
-def load(output: str, options: Options) -> None:
-    """Nothing is shared."""
+class Photos:
+    """What a file says about its photos, by id; read with the first piece of a process."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Path, Span] | None = None
+        self._by_id: dict[str, dict[str, Any]] = {}
+
+    def of(self, file: Path, span: Span) -> Mapping[str, dict[str, Any]]:
+        """Return the photos of a span of a file. AssetError if they are damaged."""
+        if self._key != (file, span):
+            found = read_span(file, span, drop=_UNUSED)
+            self._by_id = {str(p.get("id")): p for p in found if isinstance(p, dict)}
+            self._key = (file, span)
+        return self._by_id
 
 
-def rows(job: Job, loaded: None, options: Options) -> Iterator[Record | Problem]:
+def load(output: str, options: Options) -> Photos:
+    """Return the place for what is said about photos."""
+    return Photos()
+
+
+def rows(job: Job, loaded: Photos, options: Options) -> Iterator[Record | Problem]:
     """Yield every person with labelled points, in the order of the file."""
     output, file = str(job.args[0]), job.sources[0]
-    content = read_json(file, drop=_UNUSED)
-    if not isinstance(content, dict):
-        raise DataError(f"{file} holds a {type(content).__name__}, not COCO's images and annotations")
-    need_keys(content, _LISTS, file)
-    if not all(isinstance(content[k], list) for k in _LISTS):
-        raise DataError(f"{file}: {' and '.join(_LISTS)} should be lists; it is not COCO's")
+    first, *place = (int(n or 0) for n in job.args[1:])
+    annotations = read_span(file, Span(first, *place[:3]), drop=_UNUSED)
+    photos = loaded.of(file, Span(0, *place[3:]))
     folder = _photo_folder(output, options.root, file).relative_to(options.root).as_posix()
-    photos = {str(p.get("id")): p for p in content["images"] if isinstance(p, dict)}
     skeleton = Skeleton.read("coco_wholebody" if "wholebody" in output else "coco")
     states: dict[str, Problem | None] = {}
-    for at, annotation in enumerate(content["annotations"]):
+    for at, annotation in enumerate(annotations, first):
         where = f"{file.name}, annotation {at}"
         try:
             xyc = _points(annotation, len(skeleton), where)
@@ -61,16 +92,12 @@ def rows(job: Job, loaded: None, options: Options) -> Iterator[Record | Problem]
             name = f"{folder}/{photo_name(photo.get('file_name'), where)}"
             box = _box(annotation, xyc, where)
         except DataError as e:
-            yield Problem(where, f"{e}; row left out")
+            yield left_out(where, e)
             continue
-        if options.photos:
-            if name not in states:
-                states[name] = problem = photo_problem(options.root / name, size_px=_size(photo))
-                if problem is not None:
-                    yield problem
-            if states[name] is not None:
-                continue
-        yield Record(photo=name, box_xywh_px=box, keypoints2d=Keypoints(skeleton, xyc))
+        if options.photos and name not in states:
+            states[name] = photo_problem(options.root / name, size_px=_size(photo))
+        problem = states.get(name)
+        yield problem or Record(photo=name, box_xywh_px=box, keypoints2d=Keypoints(skeleton, xyc))
 
 
 def _annotations(output: str, root: Path) -> Path:

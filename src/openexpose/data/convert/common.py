@@ -16,6 +16,7 @@ from jaxtyping import Float
 from openexpose import images
 from openexpose.data.record import Record
 from openexpose.errors import DataError
+from openexpose.readers import Npz
 
 BOX_SCALE = 1.2
 """Side of a box over the extent of its keypoints (spec 6.2)."""
@@ -59,10 +60,10 @@ class Problem:
     """What is wrong, and what was done about it."""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+        """One line."""
+        return " ".join(f"{self.where}: {self.what}".split())
 
 
-@runtime_checkable
 @runtime_checkable
 class Converter(Protocol):
     """The functions of a converter's module."""
@@ -83,8 +84,9 @@ class Converter(Protocol):
         """
 
 
-def chunks(count: int, sources: tuple[Path, ...] = (), *, size: int = CHUNK_ROWS) -> list[Job]:
-    """Return pieces that together cover rows 0 to count - 1; each `args` is (start, stop)."""
+def chunks(count: int, sources: tuple[Path, ...] = (), *, size: int | None = None) -> list[Job]:
+    """Return pieces of `size` rows (default CHUNK_ROWS) that cover rows 0 to count - 1; `args` is (start, stop)."""
+    size = size or CHUNK_ROWS
     starts = range(0, count, size)
     return [Job(f"rows {i} to {min(i + size, count) - 1}", sources, (i, min(i + size, count))) for i in starts]
 
@@ -114,12 +116,17 @@ def photo_problem(path: Path, *, size_px: tuple[int, int] | None = None) -> Prob
     try:
         size = images.photo_size(path)
     except DataError as e:
-        return Problem(str(path), f"{e}; row left out")
+        return left_out(str(path), e)
     if size_px is not None and size != tuple(size_px):
         return Problem(
             str(path), f"photo is {size[0]} x {size[1]}, annotated at {size_px[0]} x {size_px[1]}; row left out"
         )
     return None
+
+
+def left_out(where: str, error: Exception, what: str = "row") -> Problem:
+    """Return the problem that an error makes of a row (or whatever else is left out); `where` is said once."""
+    return Problem(where, f"{str(error).removeprefix(f'{where}: ')}; {what} left out")
 
 
 def need_folder(path: Path, what: str) -> Path:
@@ -147,7 +154,23 @@ def need_keys(found: Mapping[str, object], wanted: Sequence[str], where: Path) -
 
 def same_length(columns: Mapping[str, Sequence[object] | np.ndarray], where: Path) -> int:
     """Return the number of rows that all columns of a file have; DataError if they differ (a truncated file)."""
+    single = [k for k, v in columns.items() if not np.ndim(v)]
+    if single:
+        raise DataError(f"{where}: {single} should have a value for each row; it is another version, or another file")
     lengths = {k: len(v) for k, v in columns.items()}
     if len(set(lengths.values())) != 1:
         raise DataError(f"{where}: columns differ in length, {lengths}; the file is truncated or mixed, get it again")
     return next(iter(lengths.values()))
+
+
+def row_count(path: Path, columns: Sequence[str]) -> int:
+    """Return the number of rows of a `.npz` file of columns, from its headers.
+
+    Raises AssetError if it is missing or damaged, DataError if it lacks a column or the first has no rows.
+    """
+    with Npz(path) as z:
+        need_keys(dict.fromkeys(z.keys()), columns, path)
+        shape = z.header(columns[0]).shape
+    if not shape:
+        raise DataError(f"{path}: {columns[0]!r} is a single value; it is another version, or another file")
+    return shape[0]

@@ -12,15 +12,16 @@ from openexpose.data.convert.common import (
     Problem,
     chunks,
     keypoint_box,
+    left_out,
     need_file,
-    need_keys,
     photo_problem,
+    row_count,
     same_length,
 )
-from openexpose.data.convert.foreign import photo_name
+from openexpose.data.convert.foreign import numbers, photo_name
 from openexpose.data.record import Keypoints, Record
 from openexpose.errors import DataError
-from openexpose.readers import Npz, read_npz
+from openexpose.readers import read_npz
 from openexpose.skeleton import Skeleton
 from openexpose.skeleton.skeleton import Part
 
@@ -44,22 +45,20 @@ def binarised(
 def jobs(output: str, options: Options) -> Sequence[Job]:
     """Pieces of equal size. Raises DataError if `train.npz` is not there or no such file."""
     path = need_file(options.root / "train.npz", "the fits, as ExPose's site offers them")
-    with Npz(path) as z:
-        need_keys(dict.fromkeys(z.keys()), WANTED, path)
-        count = z.header("pose").shape[0]
-    return chunks(count, (path,))
+    return chunks(row_count(path, WANTED), (path,))
 
 
 def load(output: str, options: Options) -> dict[str, np.ndarray]:
     """The columns of `train.npz`. Raises DataError if they contradict each other."""
     path = options.root / "train.npz"
-    columns = read_npz(path, WANTED)
-    count = same_length(columns, path)
+    found = read_npz(path, WANTED)
+    count = same_length(found, path)
     shapes = {"betas": (10,), "expression": (10,), "keypoints2D": (137, 3)}
-    columns["pose"] = columns["pose"].reshape(count, -1, 3)
-    for key, shape in shapes.items():
-        if columns[key].shape[1:] != shape:
-            raise DataError(f"{path}: {key!r} should be N x {shape}, but is {columns[key].shape}")
+    columns: dict[str, np.ndarray] = {k: numbers(found[k], (None, *s), f"{path}: {k}") for k, s in shapes.items()}
+    columns["img_fns"] = found["img_fns"]
+    pose = found["pose"]
+    by_joint = pose.reshape(count, -1, 3) if pose.ndim == 2 and pose.shape[1] and pose.shape[1] % 3 == 0 else pose
+    columns["pose"] = numbers(by_joint, (None, None, 3), f"{path}: pose")
     if columns["pose"].shape[1] not in (53, 55):
         raise DataError(f"{path}: 'pose' has {columns['pose'].shape[1]} joints; 55 are SMPL-X's, 53 without eyes")
     return columns
@@ -71,11 +70,15 @@ def rows(job: Job, loaded: Mapping[str, np.ndarray], options: Options) -> Iterat
     skeleton = Skeleton.read(_convention(options))
     for i in range(int(start or 0), int(stop or 0)):
         where = f"{path}, row {i}"
-        photo = photo_name(loaded["img_fns"][i], where)
+        try:
+            photo = photo_name(loaded["img_fns"][i], where)
+        except DataError as e:
+            yield left_out(where, e)
+            continue
         problem = photo_problem(options.root.parent / photo) if options.photos else None
         xyc = binarised(loaded["keypoints2D"][i], skeleton)
         box = keypoint_box(xyc)
-        params = split_smplx(loaded["pose"][i]) | {k: loaded[k][i].astype(np.float64) for k in ("betas", "expression")}
+        params = split_smplx(loaded["pose"][i]) | {k: loaded[k][i] for k in ("betas", "expression")}
         if problem is None and box is None:
             problem = Problem(where, "no two keypoints are sure enough for a box; row left out")
         if problem is None and not all(np.isfinite(v).all() for v in (xyc, *params.values())):

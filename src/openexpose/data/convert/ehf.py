@@ -17,6 +17,7 @@ from openexpose.data.convert.common import (
     Options,
     Problem,
     keypoint_box,
+    left_out,
     need_folder,
     need_keys,
     photo_problem,
@@ -62,7 +63,7 @@ def rows(job: Job, loaded: None, options: Options) -> Iterator[Record | Problem]
         try:
             yield problem or _row(photo, keypoints, mesh, options)
         except (DataError, AssetError) as e:
-            yield Problem(photo.name, f"{e}; row left out")
+            yield left_out(photo.name, e)
 
 
 def _row(photo: Path, keypoints: Path, mesh: Path, options: Options) -> Record | Problem:

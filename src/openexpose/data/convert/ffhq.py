@@ -11,12 +11,13 @@ from openexpose.data.convert.common import (
     Options,
     Problem,
     chunks,
+    left_out,
     need_file,
     need_folder,
     need_keys,
     photo_problem,
     same_length,
-)  # fmt: skip
+)
 from openexpose.data.convert.foreign import numbers, photo_name
 from openexpose.data.record import Keypoints, Record
 from openexpose.errors import DataError
@@ -64,7 +65,7 @@ def rows(job: Job, loaded: Columns, options: Options) -> Iterator[Record | Probl
         try:
             photo = f"{PHOTOS}/{photo_name(loaded['img_fnames'][i], where)}"
         except DataError as e:
-            yield Problem(where, f"{e}; row left out")
+            yield left_out(where, e)
             continue
         values = {k: v[i] for k, v in loaded.items() if k != "img_fnames"}
         broken = [k for k, v in values.items() if not np.isfinite(v).all()]

@@ -21,7 +21,11 @@ def read_json(path: Path, *, drop: Collection[str] = ()) -> Any:
     drop: names whose values are forgotten as they are read, wherever they stand (COCO's outlines fill memory).
     Raises AssetError if the file is missing, no json, truncated, or nested without end.
     """
-    raw = read_bytes(path, MAX_JSON_BYTES)
+    return parsed_json(read_bytes(path, MAX_JSON_BYTES), path, drop=drop)
+
+
+def parsed_json(raw: bytes, path: Path, *, drop: Collection[str] = ()) -> Any:
+    """Return what bytes of a json file hold, as `read_json` does; `path` is named in the AssetError."""
 
     def without(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         return {k: v for k, v in pairs if k not in drop}

@@ -1,15 +1,26 @@
 """MPII Human Pose: people in video frames with up to 16 joints, in one MATLAB struct. MATLAB counts pixels from 1."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openexpose.data.convert.common import Job, Options, Problem, keypoint_box, need_folder, photo_problem
+from openexpose.data.convert.common import (
+    Job,
+    Options,
+    Problem,
+    chunks,
+    keypoint_box,
+    left_out,
+    need_folder,
+    photo_problem,
+)
 from openexpose.data.convert.foreign import photo_name
 from openexpose.data.record import Keypoints, Record
-from openexpose.errors import DataError
+from openexpose.errors import AssetError, DataError
 from openexpose.readers.mat import MatStruct, read_mat
 from openexpose.skeleton import Skeleton
 
@@ -17,36 +28,51 @@ FILES = ("mpii_human_pose_v1_u12_1.mat", "mpii_human_pose_v1_u12_2/mpii_human_po
 _FIRST_PIXEL = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class Release:
+    """The annotations, each photo's read when it is asked for."""
+
+    file: Path
+    photos: MatStruct
+    in_train: NDArray[Any]
+    """Of each photo: not 0 for training."""
+
+
 def jobs(output: str, options: Options) -> Sequence[Job]:
-    """Return the one piece: reading the file is most of the work. DataError if the raw data is not there."""
+    """Return pieces of the photos. DataError or AssetError if the raw data is not there or damaged."""
     if options.photos:
         need_folder(options.root / "images", "the photos; --no-photos does without")
-    for name in FILES:
-        if (options.root / name).is_file():
-            return [Job(name, (options.root / name,))]
-    raise DataError(f"{options.root / FILES[0]} is missing; it holds MPII's annotations. docs/data.md draws the tree")
+    release = load(output, options)
+    return chunks(len(release.photos), (release.file,))
 
 
-def load(output: str, options: Options) -> None:
-    """Nothing is shared."""
-
-
-def rows(job: Job, loaded: None, options: Options) -> Iterator[Record | Problem]:
-    """Yield every person with joints in the training photos, in the order of the file (test photos have none)."""
-    file, skeleton = job.sources[0], Skeleton.read("mpii")
-    release = _one(read_mat(file, ["RELEASE"])["RELEASE"], ("annolist", "img_train"), str(file))
+def load(output: str, options: Options) -> Release:
+    """Return the annotations. DataError or AssetError if the file is not there, damaged, or another one."""
+    places = [options.root / name for name in FILES]
+    file = next((p for p in places if p.is_file()), None)
+    if file is None:
+        raise DataError(f"{places[0]} is missing; it holds MPII's annotations. docs/data.md draws the tree")
+    release = _one(read_mat(file, ["RELEASE"], lazily=True)["RELEASE"], ("annolist", "img_train"), str(file))
     photos, in_train = release["annolist"], np.atleast_1d(release["img_train"]).ravel()
-    if not isinstance(photos, MatStruct) or len(photos) != len(in_train):
+    if not isinstance(photos, MatStruct) or in_train.dtype.kind not in "biuf" or len(photos) != len(in_train):
         raise DataError(f"{file}: annolist and img_train differ in length; the file is damaged, get it again")
-    for at, (photo, train) in enumerate(zip(photos, in_train, strict=True)):
-        if not train:
+    return Release(file, photos, in_train)
+
+
+def rows(job: Job, loaded: Release, options: Options) -> Iterator[Record | Problem]:
+    """Yield every person with joints in the training photos, in the order of the file (test photos have none)."""
+    start, stop = (int(n or 0) for n in job.args)
+    skeleton = Skeleton.read("mpii")
+    for at in range(start, stop):
+        if not loaded.in_train[at]:
             continue
-        where = f"{file.name}, annolist({at + 1})"
+        where = f"{loaded.file.name}, annolist({at + 1})"
         try:
+            photo = loaded.photos.element(at)
             name = photo_name(_one(photo.get("image"), ("name",), where)["name"], where)
             found = [_points(one, len(skeleton), where) for one in _elements(photo.get("annorect"))]
-        except DataError as e:
-            yield Problem(where, f"{e}; photo left out")
+        except (DataError, AssetError) as e:
+            yield left_out(where, e, "photo")
             continue
         people = [xyc for xyc in found if xyc is not None]
         problem = photo_problem(options.root / "images" / name) if options.photos and people else None

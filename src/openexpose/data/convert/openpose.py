@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openexpose import images
-from openexpose.data.convert.common import Job, Options, Problem, keypoint_box, need_folder, photo_problem
+from openexpose.data.convert.common import Job, Options, Problem, keypoint_box, left_out, need_folder, photo_problem
 from openexpose.data.convert.foreign import numbers, read_json
 from openexpose.data.record import Keypoints, Record
 from openexpose.errors import DataError
@@ -60,7 +60,7 @@ def rows(job: Job, loaded: Mapping[str, str], options: Options) -> Iterator[Reco
         try:
             people = read_people(file)
         except DataError as e:
-            yield Problem(str(file), f"{e}; its people left out")
+            yield left_out(str(file), e, "its people")
             continue
         for k, found in enumerate(people):
             xyc = _known(found)

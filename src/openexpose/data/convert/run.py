@@ -23,7 +23,7 @@ from openexpose.data.record import Record
 from openexpose.errors import AssetError, ConfigError, DataError
 
 PARTS_FOLDER = ".parts"
-PARTS_VERSION = 1
+PARTS_VERSION = 2
 """Raise it when a converter or the form of a piece changes: pieces on disk are then made again."""
 Progress = Callable[[str, int, int, int], None]
 """Called with the output, pieces done, pieces in all, rows so far."""
@@ -92,7 +92,7 @@ def _convert_one(
         if progress is not None:
             progress(output, done, len(tasks), rows)
     blocks = [_kept(task) for task in tasks]
-    outcome.problems += [p for b in blocks for p in b.problems]
+    outcome.problems += dict.fromkeys(p for b in blocks for p in b.problems)  # what pieces share is said once
     outcome.rows = sum(map(len, blocks))
     if not outcome.rows:
         outcome.problems.append(Problem(output, f"no row of {options.root} could be used; nothing written"))

@@ -1,7 +1,7 @@
 """SPIN's SMPL fits to COCO, LSP, LSPET and MPII, turned into SMPL-X (spec 6.2): four `.npz` files, photos elsewhere."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 import numpy as np
@@ -11,15 +11,17 @@ from openexpose.data.convert.common import (
     Options,
     Problem,
     chunks,
-    need_keys,
+    left_out,
+    need_file,
     photo_problem,
+    row_count,
     same_length,
 )
 from openexpose.data.convert.curated_fits import binarised, split_smplx
-from openexpose.data.convert.foreign import photo_name
+from openexpose.data.convert.foreign import numbers, photo_name
 from openexpose.data.record import Keypoints, Record
-from openexpose.errors import DataError
-from openexpose.readers import Npz, read_npz
+from openexpose.errors import AssetError, DataError
+from openexpose.readers import read_npz
 from openexpose.skeleton import Skeleton
 
 WANTED = ("has_smpl", "pose", "betas", "part", "imgname", "center", "scale")
@@ -48,38 +50,43 @@ def jobs(output: str, options: Options) -> Sequence[Job]:
         if not path.is_file():
             out.append(Job(f"{name}.npz", (path,), (name, 0, 0)))
             continue
-        with Npz(path) as z:
-            need_keys(dict.fromkeys(z.keys()), WANTED, path)
-            count = z.header("has_smpl").shape[0]
-        out += [Job(f"{name}, {j.name}", j.sources, (name, *j.args)) for j in chunks(count, (path,))]
+        pieces = chunks(row_count(path, WANTED), (path,))
+        out += [Job(f"{name}, {j.name}", j.sources, (name, *j.args)) for j in pieces]
     return out
 
 
-def load(output: str, options: Options) -> dict[str, dict[str, np.ndarray]]:
-    """The columns of each file that is there. Raises DataError if those of one contradict each other."""
-    return {n: _columns(options, n) for n in FOLDERS if (options.root / f"{n}.npz").is_file()}
+def load(output: str, options: Options) -> dict[str, dict[str, np.ndarray] | Problem]:
+    """The columns of each file, or what is wrong with it."""
+    return {n: _columns(options.root / f"{n}.npz") for n in FOLDERS}
 
 
-def rows(job: Job, loaded: Mapping[str, Mapping[str, np.ndarray]], options: Options) -> Iterator[Record | Problem]:
+def rows(
+    job: Job, loaded: Mapping[str, Mapping[str, np.ndarray] | Problem], options: Options
+) -> Iterator[Record | Problem]:
     """Yield the fits among rows start to stop - 1 of a file; rows without a fit are passed over in silence."""
     path, (name, start, stop) = job.sources[0], job.args
-    if name not in loaded:
-        raise DataError(f"{path} is missing; it holds the fits to {name}")
     columns = loaded[str(name)]
+    if isinstance(columns, Problem):
+        yield columns
+        return
     skeleton = Skeleton.read("spin_smplx" if options.reference_quirks else "spin_24")
     for i in range(int(start or 0), int(stop or 0)):
         if not columns["has_smpl"][i]:
             continue
         where = f"{path}, row {i}"
-        photo = f"{FOLDERS[str(name)]}/{PurePosixPath(photo_name(columns['imgname'][i], where)).name}"
+        try:
+            photo = f"{FOLDERS[str(name)]}/{PurePosixPath(photo_name(columns['imgname'][i], where)).name}"
+        except DataError as e:
+            yield left_out(where, e)
+            continue
         problem = photo_problem(options.root.parent / photo) if options.photos else None
-        points = np.array(columns["part"][i], np.float64)
+        points = np.array(columns["part"][i])
         if (name, i) == SWAPPED[:2]:
             points[list(SWAPPED[2])] = points[list(SWAPPED[2][::-1])]
         xyc = binarised(points, skeleton)
         side = SIDE_PX * float(columns["scale"][i])
-        box = np.array([*(columns["center"][i] - side / 2), side, side], np.float64)
-        params = split_smplx(columns["pose"][i].reshape(-1, 3)) | {"betas": columns["betas"][i].astype(np.float64)}
+        box = np.array([*(columns["center"][i] - side / 2), side, side])
+        params = split_smplx(columns["pose"][i].reshape(-1, 3)) | {"betas": columns["betas"][i]}
         if problem is None and not all(np.isfinite(v).all() for v in (xyc, box, *params.values())):
             problem = Problem(where, "holds a value that is not finite; row left out")
         if problem is None and side <= 0:
@@ -87,12 +94,12 @@ def rows(job: Job, loaded: Mapping[str, Mapping[str, np.ndarray]], options: Opti
         yield problem or Record(photo, box, Keypoints(skeleton, xyc), params=params, family="smplx")
 
 
-def _columns(options: Options, name: str) -> dict[str, np.ndarray]:
-    path = options.root / f"{name}.npz"
-    columns = read_npz(path, WANTED)
-    same_length(columns, path)
-    shapes = {"pose": (165,), "betas": (10,), "part": (24, 3), "center": (2,)}
-    for key, shape in shapes.items():
-        if columns[key].shape[1:] != shape:
-            raise DataError(f"{path}: {key!r} should be N x {shape}, but is {columns[key].shape}")
-    return columns
+def _columns(path: Path) -> dict[str, np.ndarray] | Problem:
+    try:
+        found = read_npz(need_file(path, f"the fits to {path.stem}"), WANTED)
+        same_length(found, path)
+        shapes = {"has_smpl": (), "pose": (165,), "betas": (10,), "part": (24, 3), "center": (2,), "scale": ()}
+        columns: dict[str, np.ndarray] = {k: numbers(found[k], (None, *s), f"{path}: {k}") for k, s in shapes.items()}
+    except (AssetError, DataError) as e:
+        return left_out(str(path), e, "its rows")
+    return columns | {"imgname": found["imgname"]}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openexpose import images
-from openexpose.data.convert.common import Job, Options, Problem, need_folder
+from openexpose.data.convert.common import Job, Options, Problem, left_out, need_folder
 from openexpose.data.record import Keypoints, Record
 from openexpose.errors import DataError
 from openexpose.readers.limits import MIB, read_bytes
@@ -71,7 +71,7 @@ def rows(job: Job, loaded: None, options: Options) -> Iterator[Record | Problem]
         try:
             width, height = images.photo_size(path)
         except DataError as e:
-            yield Problem(str(path), f"{e}; row left out")
+            yield left_out(str(path), e)
             continue
         yield Record(
             photo=path.relative_to(options.root).as_posix(),
