@@ -83,5 +83,6 @@ def closest_on_triangle(p: Array, a: Array, b: Array, c: Array) -> Array:
 
 
 def distance_to_mesh(points: Array, vertices: Array, faces: Array) -> Array:
-    """All faces for every point."""
-    return np.array([min(np.linalg.norm(p - closest_on_triangle(p, *vertices[f])) for f in faces) for p in points])
+    """All faces for every point. Arrays of `Fraction` are taken exactly; only the root is rounded."""
+    off = [[p - closest_on_triangle(p, *vertices[f]) for f in faces] for p in points]
+    return np.array([float(min(d @ d for d in row)) ** 0.5 for row in off])

@@ -40,7 +40,7 @@ class Provenance:
     def now(cls, command: Sequence[str], files: Sequence[Path]) -> "Provenance":
         """Of this moment and machine; hashes the files. Raises AssetError for a file that cannot be read."""
         versions = {"openexpose": __version__, "python": platform.python_version(), "platform": sys.platform}
-        for name in ("torch", "numpy", "scipy", "torchmetrics"):
+        for name in ("torch", "numpy", "scipy", "libigl", "torchmetrics"):
             try:
                 versions[name] = version(name)
             except PackageNotFoundError:

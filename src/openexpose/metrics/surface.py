@@ -1,41 +1,23 @@
-"""Exact distances from many points to a triangle mesh, without a loop over points.
+"""Exact distances from many points to a triangle mesh."""
 
-How: points are put in Morton order, so that eight neighbours make a small block and eight small blocks a large one.
-The distance to one face near its block bounds each point from above. A face can only matter to a block if its
-enclosing ball comes closer than that: a k-d tree over the faces lists them for large blocks, then the lists are sifted
-for small blocks and for single points, each time by one matrix product. The few faces left (about ten a point) are
-evaluated exactly in float64. Every bound is conservative, so the answer is that of trying all faces.
-"""
-
-import itertools
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from openexpose.errors import DataError, ShapeError
+from openexpose.extras import need
+from openexpose.metrics.blocks import Blocks, morton
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-_GROUP = 8
-"""Points in a small block, and small blocks in a large one."""
-_PART = (4096, 32768)
-"""Fewest and most points that one thread takes at a time."""
-_PAIRS = 150_000
-"""Pairs sifted at a time: the arrays stay in the processor's cache."""
-_MOST = 20_000_000
-"""Pairs that a thread may hold at most; bounds the memory where points are about equally far from many faces."""
-_EXACT = 16_384
-"""Pairs evaluated exactly at a time, for the same reason."""
-_MARGIN = 1 + 1e-9
-"""Bounds are widened by this factor, far above the rounding of float64."""
-_ROUNDING = 1e-14
-"""Relative rounding of a product of six terms in float64, with room: 6 * 2**-53 = 7e-16."""
+Engine = Literal["auto", "igl", "numpy"]
+"""igl: libigl's tree of boxes (extra [igl]). numpy: our own blocks. Both try, in effect, every face in float64, so
+their distances differ by rounding alone. auto: igl where it is installed."""
+_THIN = 1e-3
+"""Height over longest side below which a face is a needle. Barycentric coordinates lose the square of it in digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,45 +30,21 @@ class Closest:
     """(N,) a face that holds the nearest point; one of them where several do."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Lists:
-    """Candidate faces of n balls, one list after another, in any order."""
-
-    owner: Ints
-    """(n,) which ball each list belongs to."""
-    start: Ints
-    """(n + 1,) where each list begins."""
-    faces: Ints
-
-    @classmethod
-    def of(cls, owner: Ints, count: Ints, faces: Ints) -> "_Lists":
-        return cls(owner, np.concatenate([[0], np.cumsum(count)]), faces)
-
-    def batches(self) -> Iterator[Ints]:
-        """Lists of similar length together, so that tables of them waste little."""
-        size = np.diff(self.start)
-        order = np.argsort(size, kind="stable")
-        batch = np.cumsum(size[order] * _GROUP) // _PAIRS
-        octave = np.log2(np.maximum(size[order], 1)).astype(np.int64)
-        yield from np.split(order, np.flatnonzero(np.diff(batch) + np.diff(octave)) + 1)
-
-    def table(self, lists: Ints, nothing: int) -> Ints:
-        """(n, K) faces of some lists, short ones filled up with the number `nothing`."""
-        size = self.start[lists + 1] - self.start[lists]
-        column = np.arange(size.max())
-        at = np.minimum(self.start[lists][:, None] + column, len(self.faces) - 1)
-        return np.where(column < size[:, None], np.take(self.faces, at), nothing)
+class _Search(Protocol):
+    def closest(self, p: Floats) -> tuple[Floats, Ints]:
+        """Squared distance (N,) and face (N,) of points (N, 3), N > 0."""
 
 
 class Surface:
     """A triangle mesh prepared for distance queries; keep it when many point sets meet one mesh."""
 
-    def __init__(self, vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> None:
+    def __init__(self, vertices: NDArray[np.floating], faces: NDArray[np.integer], *, engine: Engine = "auto") -> None:
         """From vertices (V, 3) in any one unit and faces (F, 3). Faces of zero area are segments or points.
 
-        Raises ShapeError for other shapes or an empty mesh, DataError for vertices that are not finite or do not exist.
+        Raises ShapeError for other shapes or an empty mesh, DataError for vertices that are not finite or do not exist,
+        MissingExtra for engine="igl" without libigl.
         """
-        v, f = np.asarray(vertices, np.float64), np.asarray(faces)
+        v, f = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
         if v.ndim != 2 or f.ndim != 2 or v.shape[1] != 3 or f.shape[1] != 3 or f.shape[0] == 0:
             raise ShapeError(f"a mesh needs vertices (V, 3) and faces (F, 3), F > 0; got {v.shape} and {f.shape}")
         if not np.isfinite(v).all():
@@ -95,20 +53,13 @@ class Surface:
             raise DataError(f"the mesh has faces that name vertices outside 0..{len(v) - 1}")
         self.centre = v[f].mean((0, 1))
         """Origin of the inner coordinates: keeps digits where a scan stands far from zero."""
-        corners = v[f] - self.centre
-        self.order: Ints = np.argsort(_morton(corners.mean(1)), kind="stable")
-        corners = corners[self.order]
-        self.middle, self.radius = _enclosing_balls(corners)
-        square = np.einsum("fc,fc->f", self.middle, self.middle)
-        self.largest = float(square.max())
-        rows = [-2 * self.middle, (square - self.radius**2)[:, None], np.ones((len(f), 1)), -2 * self.radius[:, None]]
-        self.balls = np.concatenate([np.concatenate(rows, 1), [[0, 0, 0, np.inf, 0, 0]]])
-        """One row a face for `_sifted`, and one that no ball comes near."""
-        self.tree = cKDTree(self.middle)
-        self.frames = _frames(corners)
+        self.engine = _chosen(engine)
+        """"igl" or "numpy"."""
+        inner = v - self.centre
+        self._search: _Search = _Tree(inner, f) if self.engine == "igl" else Blocks(inner[f])
 
     def closest(self, points: NDArray[np.floating]) -> Closest:
-        """The nearest point of the surface for each of (N, 3) points: exact, whatever the distance.
+        """The nearest point of the surface for each of (N, 3) points: exact, whatever the distance. Uses all cores.
 
         Raises ShapeError or DataError for points of another shape or not finite.
         """
@@ -117,160 +68,51 @@ class Surface:
             raise ShapeError(f"points must be (N, 3), got {p.shape}")
         if not np.isfinite(p).all():
             raise DataError("points to measure from hold NaN or infinity")
-        squared, face = np.empty(len(p)), np.empty(len(p), np.int64)
         if len(p) == 0:
-            return Closest(squared, face)
-        p = p - self.centre
-        threads = os.cpu_count() or 1
-        part = min(max(len(p) // threads, _PART[0]), _PART[1])
-        parts = np.array_split(np.argsort(_morton(p), kind="stable"), -(-len(p) // part))
-        with ThreadPoolExecutor(min(len(parts), threads)) as pool:
-            solved = pool.map(lambda rows: self._part(p[rows]), parts)
-            for rows, (s, f) in zip(parts, solved, strict=True):
-                squared[rows], face[rows] = s, f
-        return Closest(np.sqrt(squared), self.order[face])
-
-    def _part(self, sorted_points: Floats) -> tuple[Floats, Ints]:
-        """Squared distance and face of each of (N, 3) points in Morton order."""
-        count = len(sorted_points)
-        fill = np.repeat(sorted_points[-1:], -count % _GROUP**2, axis=0)
-        points = np.concatenate([sorted_points, fill]).reshape(-1, _GROUP, 3)
-        small = (points.min(1) + points.max(1)) / 2
-        _, near = self.tree.query(small)
-        columns = np.ascontiguousarray(points.reshape(-1, 3).T)
-        bound = np.sqrt(self._squared(columns, np.repeat(near, _GROUP))) * _MARGIN
-        bound = bound.reshape(-1, _GROUP)
-        large = small.reshape(-1, _GROUP, 3).mean(1)
-        # Closer than `bound` to a point means closer than bound + |point - centre| to the block's centre.
-        small_reach = (bound + np.linalg.norm(points - small[:, None], axis=2)).max(1).reshape(-1, _GROUP) * _MARGIN
-        offset = np.linalg.norm(small.reshape(-1, _GROUP, 3) - large[:, None], axis=2)
-        lists = self._listed(large, (small_reach + offset).max(1) * _MARGIN)
-        lists = self._sifted(lists, small.reshape(-1, _GROUP, 3), small_reach)
-        if len(lists.faces) * _GROUP > _MOST and count > _GROUP**2:  # points in the middle of a ball see every face
-            halves = [self._part(half) for half in np.array_split(sorted_points, 2)]
-            return np.concatenate([h[0] for h in halves]), np.concatenate([h[1] for h in halves])
-        lists = self._sifted(lists, points, bound)
-        point = np.repeat(lists.owner, np.diff(lists.start))
-        squared = np.empty(len(point))
-        for k in range(0, len(point), _EXACT):
-            part = slice(k, k + _EXACT)
-            squared[part] = self._squared(np.take(columns, point[part], axis=1), lists.faces[part])
-        best = np.empty(columns.shape[1])
-        best[lists.owner] = np.minimum.reduceat(squared, lists.start[:-1])
-        hit = np.flatnonzero(squared == np.take(best, point))
-        winner = np.empty(len(best), np.int64)
-        winner[point[hit]] = lists.faces[hit]
-        return best[:count], winner[:count]
-
-    def _listed(self, centre: Floats, reach: Floats) -> _Lists:
-        """Faces whose ball may come within reach (B,) of each centre (B, 3)."""
-        found = self.tree.query_ball_point(centre, reach + self.radius.max(), return_sorted=False)
-        count = np.fromiter(map(len, found), np.int64, len(found))
-        faces = np.fromiter(itertools.chain.from_iterable(found), np.int64, int(count.sum()))
-        return _Lists.of(np.arange(len(centre)), count, faces)
-
-    def _sifted(self, lists: _Lists, centre: Floats, reach: Floats) -> _Lists:
-        """Lists of the children (B * G) out of those of their parents (B).
-
-        centre (B, G, 3), reach (B, G): a face stays if |centre - middle| <= reach + radius. With the square taken
-        apart, |c - m|^2 - radius^2 - 2 reach radius <= reach^2, the left side is one product of rows of six.
-        """
-        owners, counts, faces = [], [], []
-        for batch in lists.batches():
-            table = lists.table(batch, len(self.radius))
-            b = lists.owner[batch]
-            left = np.empty((len(b), _GROUP, 6))
-            left[..., :3], left[..., 3], left[..., 5] = centre[b], 1, reach[b]
-            left[..., 4] = square = np.einsum("bgc,bgc->bg", centre[b], centre[b])
-            limit = reach[b] ** 2 + _ROUNDING * (square + reach[b] ** 2 + self.largest)
-            stays = left @ np.take(self.balls, table, axis=0).transpose(0, 2, 1) <= limit[..., None]
-            count = np.count_nonzero(stays, axis=2).reshape(-1)
-            row = np.arange(len(count))  # of `stays`; its place in `table` is that of its parent
-            shift = (row - row // _GROUP) * table.shape[1]
-            owners.append((b[:, None] * _GROUP + np.arange(_GROUP)).reshape(-1))
-            counts.append(count)
-            faces.append(np.take(table, np.flatnonzero(stays) - np.repeat(shift, count)))
-        return _Lists.of(np.concatenate(owners), np.concatenate(counts), np.concatenate(faces))
-
-    def _squared(self, p: Floats, face: Ints) -> Floats:
-        """Squared distances of points (3, M) to one face each (M,)."""
-        k = np.take(self.frames, face, axis=1)
-        dx, dy, dz = p[0] - k[0], p[1] - k[1], p[2] - k[2]
-        x = dx * k[3] + dy * k[4] + dz * k[5]
-        y = dx * k[6] + dy * k[7] + dz * k[8]
-        z = dx * k[9] + dy * k[10] + dz * k[11]
-        length, cx, cy, per_ac, per_bc = k[12:]
-        bx, xb, up = cx - length, x - length, cy * y
-        best = np.clip(x, 0, length)  # along ab
-        best -= x
-        best *= best
-        best += y * y
-        for ex, px, per in ((cx, x, per_ac), (bx, xb, per_bc)):  # along ac, along bc
-            t = (px * ex + up) * per
-            np.clip(t, 0, 1, out=t)
-            u = t * ex - px
-            u *= u
-            t *= cy
-            t -= y
-            t *= t
-            u += t
-            np.minimum(best, u, out=best)
-        inside = (y > 0) & (bx * y > cy * xb) & (cy * x > cx * y)  # strict: a face without area has no inside
-        best[inside] = 0
-        z *= z
-        best += z
-        return best
+            return Closest(np.empty(0), np.empty(0, np.int64))
+        squared, face = self._search.closest(p - self.centre)
+        return Closest(np.sqrt(squared), face)
 
 
-def _enclosing_balls(corners: Floats) -> tuple[Floats, Floats]:
-    """Centres (F, 3), on the faces, and radii (F,) of the smallest balls about triangles (F, 3, 3)."""
-    side = np.stack([corners[:, 2] - corners[:, 1], corners[:, 0] - corners[:, 2], corners[:, 1] - corners[:, 0]], 1)
-    squared = np.einsum("fsc,fsc->fs", side, side)  # opposite corners 0, 1, 2
-    weight = squared * (squared.sum(1, keepdims=True) - 2 * squared)  # barycentric circumcentre; < 0 where obtuse
-    longest = np.arange(3) == squared.argmax(1)[:, None]
-    blunt = (weight <= 0).any(1)
-    weight[blunt] = np.where(longest[blunt], 0.0, 1.0)  # middle of the longest side
-    middle = np.einsum("fs,fsc->fc", weight / weight.sum(1, keepdims=True), corners)
-    return middle, np.linalg.norm(corners - middle[:, None], axis=2).max(1) * _MARGIN
+class _Tree:
+    """libigl's tree of boxes, and blocks for needles, where libigl's arithmetic is too coarse.
+
+    libigl's threads (IGL_NUM_THREADS, else all cores) get points together with their neighbours.
+    """
+
+    def __init__(self, vertices: Floats, faces: Ints) -> None:
+        corners = vertices[faces]
+        thin = _are_thin(corners)
+        self.vertices, self.faces = np.ascontiguousarray(vertices), np.ascontiguousarray(faces[~thin])
+        self.number, self.needles = np.flatnonzero(~thin), np.flatnonzero(thin)
+        self.tree = need("igl", "igl").AABB()
+        self.tree.init(self.vertices, self.faces)
+        self.blocks = Blocks(corners[thin]) if thin.any() else None
+
+    def closest(self, p: Floats) -> tuple[Floats, Ints]:
+        """See `_Search`."""
+        squared, face = np.full(len(p), np.inf), np.empty(len(p), np.int64)
+        if len(self.faces):
+            cell = (morton(p) >> 15).astype(np.uint16)  # 16 bits are sorted by counting
+            order = np.argsort(cell, kind="stable")
+            squared[order], found, _ = self.tree.squared_distance(self.vertices, self.faces, p[order])
+            face[order] = self.number[found]
+        if self.blocks is not None:
+            other, found = self.blocks.closest(p)
+            closer = other < squared
+            squared[closer], face[closer] = other[closer], self.needles[found[closer]]
+        return squared, face
 
 
-def _frames(corners: Floats) -> Floats:
-    """(17, F) each face in its own plane: corner a, axes ab / in-plane / normal, b = (length, 0), c = (cx, cy)."""
+def _are_thin(corners: Floats) -> NDArray[np.bool_]:
+    """(F,) whether the height of a face over its longest side is next to nothing."""
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    e1, length = _unit(b - a)
-    cx = ((c - a) * e1).sum(1)
-    e2, cy = _unit(c - a - cx[:, None] * e1)
-    e1 = np.where(length[:, None] > 0, e1, 0)
-    # A face without area has no plane: axes that vanish would lose the distance, so any orthonormal frame is taken.
-    for flat in np.flatnonzero((length == 0) | (cy == 0)):
-        e1[flat], e2[flat] = _any_axes(e1[flat], (c - a)[flat])
-        cx[flat], cy[flat] = (c - a)[flat] @ e1[flat], 0.0
-    per = [_inverse(cx**2 + cy**2), _inverse((cx - length) ** 2 + cy**2)]
-    return np.stack([*a.T, *e1.T, *e2.T, *np.cross(e1, e2).T, length, cx, cy, *per])
+    longest = np.maximum(((b - a) ** 2).sum(1), np.maximum(((c - b) ** 2).sum(1), ((a - c) ** 2).sum(1)))
+    thin: NDArray[np.bool_] = np.linalg.norm(np.cross(b - a, c - a), axis=1) <= _THIN * longest
+    return thin
 
 
-def _any_axes(e1: Floats, c: Floats) -> tuple[Floats, Floats]:
-    """Two orthonormal axes, the first along e1 (or along c where e1 vanishes, or along x)."""
-    first = next((v / n for v in (e1, c) if (n := np.linalg.norm(v)) > 0), np.array([1.0, 0.0, 0.0]))
-    other = np.eye(3)[np.abs(first).argmin()]
-    second = other - (other @ first) * first
-    return first, second / np.linalg.norm(second)
-
-
-def _unit(v: Floats) -> tuple[Floats, Floats]:
-    length = np.linalg.norm(v, axis=1)
-    return v / np.where(length > 0, length, 1)[:, None], length
-
-
-def _inverse(v: Floats) -> Floats:
-    return np.where(v > 0, 1 / np.where(v > 0, v, 1), 0)
-
-
-def _morton(points: Floats) -> NDArray[np.uint32]:
-    """Codes whose order keeps neighbours together: bits of the three coordinates interleaved, 10 each."""
-    low = points.min(0)
-    span = float((points.max(0) - low).max()) or 1.0
-    cell = ((points - low) * (1023 / span)).astype(np.uint32).T
-    for shift, mask in ((16, 0x030000FF), (8, 0x0300F00F), (4, 0x030C30C3), (2, 0x09249249)):
-        cell = (cell | (cell << np.uint32(shift))) & np.uint32(mask)
-    return cell[0] | (cell[1] << np.uint32(1)) | (cell[2] << np.uint32(2))
+def _chosen(engine: Engine) -> Literal["igl", "numpy"]:
+    if engine == "auto":
+        return "igl" if find_spec("igl") is not None else "numpy"
+    return engine
