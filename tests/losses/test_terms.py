@@ -174,12 +174,12 @@ def test_heatmaps_are_best_where_the_label_is_and_flat_outside() -> None:
     apart = torch.stack(torch.meshgrid(torch.arange(8.0) - 2.5, torch.arange(8.0) - 4.5, indexing="ij")).square().sum(0)
     best = torch.stack([-apart / 2, torch.zeros(8, 8), torch.randn(8, 8)])[None]
     one = torch.ones(1)
-    least = terms.heatmaps(best, target, one, crop_px=32)
+    least = terms.heatmaps(best, target, one, crop_px=32, sigma_crop=1 / 8)
     p = best[0, 0].flatten().softmax(0)
     by_hand = -(p * p.log()).sum() + terms.OUTSIDE * torch.log(torch.tensor(64.0))
     assert float(least.over) == 1 and abs(float(least.summed - by_hand)) < 1e-4  # nats
     for other in (best.roll(1, -1), best + torch.randn(1, 3, 8, 8)):
-        assert float(terms.heatmaps(other, target, one, crop_px=32).summed) > float(least.summed)
+        assert float(terms.heatmaps(other, target, one, crop_px=32, sigma_crop=1 / 8).summed) > float(least.summed)
     assert float(terms.heatmaps(best, target, torch.zeros(1), crop_px=32).summed) == 0
 
 

@@ -134,11 +134,11 @@ def heatmaps(
     weight: Float[Tensor, " B"],
     *,
     crop_px: int,
-    sigma_cells: float = 1.0,
+    sigma_crop: float = 1 / 32,
 ) -> Term:
     """Cross entropy of heatmaps with a Gaussian round the labelled place, nats, summed per labelled person.
 
-    Cells cover the crop evenly. A point outside the crop wants a flat heatmap: one that knows nothing, and is not taken
+    sigma_crop: spread of the Gaussian in crop sides, at least 0.7 of a cell. Cells cover the crop evenly. A point outside the crop wants a flat heatmap: one that knows nothing, and is not taken
     for a sure one where the picture ends at somebody's waist.
     """
     h, w = logits.shape[-2:]
@@ -147,7 +147,7 @@ def heatmaps(
     inside = ((at > -0.5) & (at < size - 0.5)).all(-1)
     x, y = (torch.arange(n, device=logits.device, dtype=logits.dtype) for n in (w, h))
     apart = (x - at[..., :1]).square()[..., None, :] + (y - at[..., 1:]).square()[..., :, None]  # (B, K, h, w)
-    wanted = (-apart.flatten(2) / (2 * sigma_cells**2)).softmax(-1)
+    wanted = (-apart.flatten(2) / (2 * max(sigma_crop * w, 0.7) ** 2)).softmax(-1)
     wanted = torch.where(inside[..., None], wanted, torch.full_like(wanted, 1 / (h * w)))
     entropy = -(wanted * logits.flatten(2).log_softmax(-1)).sum(-1)
     trust = target_px[..., 2] * torch.where(inside, 1.0, OUTSIDE)

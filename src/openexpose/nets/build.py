@@ -40,7 +40,7 @@ def build_part(part: Part, config: PartConfig, *, means: Means) -> PartRegressor
 
     Raises ConfigError if timm does not know the backbone.
     """
-    backbone, num_features = build_backbone(config.backbone, len(config.points))
+    backbone, num_features = build_backbone(config.backbone, len(config.points), config.fine)
     codec = build_codec(part, config)
     regressor = IterativeRegressor(
         num_features=num_features,
@@ -87,17 +87,17 @@ def build_codec(part: Part, config: PartConfig) -> Codec[Any]:
     return make(num_betas=config.num_betas, num_expression=config.num_expression, confidence=config.confidence)
 
 
-def build_backbone(name: str, num_points: int = 0) -> tuple[nn.Module, int]:
+def build_backbone(name: str, num_points: int = 0, fine: int = 0) -> tuple[nn.Module, int]:
     """A picture-to-features network with random weights, and how many features it gives.
 
-    num_points: heatmaps that our own small backbones draw; the others draw none.
+    num_points: heatmaps that our own small backbones draw; the others draw none.   fine: as `PartConfig.fine`.
 
     Raises ConfigError if timm does not know the name.
     """
     if name == "hrnet_w48_expose":
         return HRNetExPose(), HRNetExPose.head_hidden_size
     if name in LITE_BACKBONES:
-        small = PointBackbone(num_points=num_points, deep=name == "lite0_deep")
+        small = PointBackbone(num_points=num_points, deep=name == "lite0_deep", fine=fine)
         return small, small.num_features
     timm: Any = load_timm()
     if not timm.is_model(name):

@@ -41,6 +41,8 @@ class PartConfig:
     """One more output: how far the network trusts itself. ExPose's networks have none."""
     points: tuple[str, ...] = ()
     """Keypoints that the backbone draws heatmaps of ("lite0" backbones, `points.py`); none for the reference's."""
+    fine: int = 0
+    """Width of the map at stride 4 that sharpens the heatmaps; 0: they stay at stride 8."""
     lift: int = 0
     """Width of the network that corrects the first guess by the heatmaps' points (`lift.py`); 0: there is none."""
 
@@ -172,7 +174,7 @@ def lite() -> NetConfig:
     """
     freihand, flame = Skeleton.read("freihand").names, Skeleton.read("ibug68").names
     common = PartConfig("lite0_deep", 160, 0.9, upside_down=True, num_betas=10, num_expression=10, width=256,
-                        dropout=0.1, points=BODY_POINTS)  # fmt: skip
+                        dropout=0.1, points=BODY_POINTS, fine=48)  # fmt: skip
     small = replace(common, backbone="lite0_shallow", crop_px=128, width=192, lift=256)
     body = replace(common, lift=512)
     return NetConfig(

@@ -16,9 +16,9 @@ from torch.nn import functional
 from openexpose.errors import ConfigError
 from openexpose.extras import load_timm
 
-STRIDE_8, STRIDE_16, STRIDE_32 = 3, 5, 7
+STRIDE_4, STRIDE_8, STRIDE_16, STRIDE_32 = 2, 3, 5, 7
 """How many stages of an EfficientNet-Lite trunk end at these strides."""
-_WIDTHS = {STRIDE_8: 40, STRIDE_16: 112, STRIDE_32: 320}
+_WIDTHS = {STRIDE_4: 24, STRIDE_8: 40, STRIDE_16: 112, STRIDE_32: 320}
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,22 @@ class Points:
     """What the heatmaps say."""
 
     logits: Float[Tensor, "B K h w"]
-    """Before the softmax over h x w; cell (0, 0) covers the crop's top left corner."""
+    """Before the softmax over h x w, at stride 8 or 4; cell (0, 0) covers the crop's top left corner."""
     at_u: Float[Tensor, "B K 2"]
     """Expected place, in [-1, 1] over the crop as projections are."""
     peak: Float[Tensor, "B K"]
-    """Highest share of a 3 x 3 neighbourhood, 0 to 1: how concentrated the heatmap is."""
+    """Highest share of 3 x 3 cells at stride 8, 0 to 1: how concentrated the heatmap is."""
 
     def sharpened(self) -> "Points":
-        """The same read at each heatmap's strongest 5 x 5 cells alone, `peak` being their share.
+        """The same read near each heatmap's strongest cell alone, `peak` being the share of that square.
 
-        The expectation over all cells leans towards the middle where a heatmap has doubts.
+        It reaches an eighth of the map to every side. The expectation over all cells leans towards the middle where a heatmap has doubts.
         """
         h, w = self.logits.shape[-2:]
         share = self.logits.flatten(2).softmax(-1)
         strongest = share.argmax(-1, keepdim=True)
-        cell = torch.arange(h * w, device=share.device)
-        rows, columns = (cell // w - strongest // w).abs() <= 2, (cell % w - strongest % w).abs() <= 2
+        cell, reach = torch.arange(h * w, device=share.device), max(2, w // 8)
+        rows, columns = (cell // w - strongest // w).abs() <= reach, (cell % w - strongest % w).abs() <= reach
         near = share * (rows & columns)
         mass = near.sum(-1)
         return Points(self.logits, expected_u((near / mass[..., None]).unflatten(2, (h, w))), mass)
@@ -64,28 +64,38 @@ class LiteTrunk(nn.Module):
         self.widths = tuple(_WIDTHS[end] for end in ends)
 
     def forward(self, picture: Float[Tensor, "B 3 S S"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """Maps from fine to coarse."""
-        x, maps = self.early(picture), []
-        for i, stage in enumerate(self.blocks):
-            x = x if i < STRIDE_8 else stage(x)
+        """Maps from fine to coarse, the one at stride 4 first."""
+        maps = self.early_maps(picture)
+        x = maps[-1]
+        for i, stage in enumerate(self.blocks[STRIDE_8:], start=STRIDE_8):
+            x = stage(x)
             if i in self.ends:
                 maps.append(x)
         return maps
 
     def early(self, picture: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 40 s s"]:
         """The stages up to stride 8; they may stay as ImageNet made them."""
-        x = self.bn1(self.conv_stem(picture))
-        for stage in self.blocks[:STRIDE_8]:
+        return self.early_maps(picture)[-1]
+
+    def early_maps(self, picture: Float[Tensor, "B 3 S S"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """The maps at strides 4 and 8."""
+        x, maps = self.bn1(self.conv_stem(picture)), []
+        for i, stage in enumerate(self.blocks[:STRIDE_8], start=1):
             x = stage(x)
-        out: Tensor = x
-        return out
+            if i in (STRIDE_4, STRIDE_8):
+                maps.append(x)
+        return maps
 
 
 class PointBackbone(nn.Module):
-    """Trunk, a pyramid down to stride 8, heatmaps, and a feature vector for the regressor."""
+    """Trunk, a pyramid down to stride 8, heatmaps there or at stride 4, and a feature vector for the regressor."""
 
-    def __init__(self, *, num_points: int, deep: bool, width: int = 96, pooled: int = 256, read: int = 24) -> None:
+    def __init__(
+        self, *, num_points: int, deep: bool, fine: int = 0, width: int = 96, pooled: int = 256, read: int = 24
+    ) -> None:
         """width: of the pyramid.  pooled: numbers from the coarsest map.  read: numbers read at each point.
+
+        fine: width of the map at stride 4 that sharpens the heatmaps; 0: they stay at stride 8.
 
         Raises ConfigError without points.
         """
@@ -100,6 +110,14 @@ class PointBackbone(nn.Module):
             nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         self.heat = nn.Conv2d(width, num_points, 1)
+        self.fine = fine
+        if fine:
+            self.rise = nn.Conv2d(width, 4 * fine, 1)
+            self.edge = nn.Conv2d(_WIDTHS[STRIDE_4], fine, 1)
+            self.sharpen = nn.Conv2d(fine, fine, 3, padding=1)
+            self.heat_fine = nn.Conv2d(fine, num_points, 1)
+            nn.init.zeros_(self.heat_fine.weight)  # it starts as nothing
+            nn.init.zeros_(self.heat_fine.bias)  # type: ignore[arg-type]
         self.read = nn.Conv2d(width, read, 1)
         self.pool = nn.Linear(self.trunk.widths[-1], pooled)
         self.num_features = pooled + num_points * (read + 3)
@@ -112,7 +130,7 @@ class PointBackbone(nn.Module):
 
     def forward(self, picture: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B F"], Points]:
         """Features for the regressor, and the points. Normalised RGB, S a multiple of 32."""
-        maps = self.trunk(picture.contiguous(memory_format=torch.channels_last))
+        finest, *maps = self.trunk(picture.contiguous(memory_format=torch.channels_last))
         coarse = maps[-1]
         x = self.lateral[-1](coarse)
         for lateral, finer in zip(reversed(self.lateral[:-1]), reversed(maps[:-1]), strict=True):
@@ -121,14 +139,24 @@ class PointBackbone(nn.Module):
         x = functional.relu(self.smooth(x))
         for layer in self.deepen:
             x = functional.relu(x + layer(x))
-        logits = self.heat(x).float()
-        share = logits.flatten(2).softmax(-1)
-        points = Points(logits, expected_u(share.unflatten(2, logits.shape[2:])), _peak(share, logits.shape[2:]))
-        there = torch.einsum("bkn,bcn->bkc", share, self.read(x).float().flatten(2))
+        logits = self._sharpened(self.heat(x), x, finest).float()
+        share = logits.flatten(2).softmax(-1).unflatten(2, logits.shape[2:])
+        at_u = expected_u(share)
+        share = functional.avg_pool2d(share, 2) * 4 if self.fine else share
+        points = Points(logits, at_u, _peak(share))
+        there = torch.einsum("bkn,bcn->bkc", share.flatten(2), self.read(x).float().flatten(2))
         pooled = functional.relu(self.pool(coarse.float().mean((2, 3))))
         # Where a point is may pull on the parameters, but parameters must not bend the heatmaps.
         known = torch.cat([points.at_u.detach(), points.peak.detach()[..., None]], -1)
         return torch.cat([pooled, known.flatten(1), there.flatten(1)], -1), points
+
+    def _sharpened(self, logits: Tensor, x: Tensor, finest: Tensor) -> Tensor:
+        if not self.fine:
+            return logits
+        y = functional.relu(functional.pixel_shuffle(self.rise(x), 2) + self.edge(finest))
+        coarse = functional.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+        out: Tensor = coarse + self.heat_fine(functional.relu(self.sharpen(y)))
+        return out
 
 
 def expected_u(share: Float[Tensor, "B K h w"]) -> Float[Tensor, "B K 2"]:
@@ -143,6 +171,6 @@ def expected_u(share: Float[Tensor, "B K h w"]) -> Float[Tensor, "B K 2"]:
     return torch.stack([share.sum(-2) @ x, share.sum(-1) @ y], -1)
 
 
-def _peak(share: Float[Tensor, "B K N"], shape: torch.Size) -> Float[Tensor, "B K"]:
-    near = functional.avg_pool2d(share.unflatten(2, tuple(shape)), 3, stride=1, padding=1)
+def _peak(share: Float[Tensor, "B K h w"]) -> Float[Tensor, "B K"]:
+    near = functional.avg_pool2d(share, 3, stride=1, padding=1)
     return near.flatten(2).amax(-1) * 9

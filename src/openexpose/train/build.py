@@ -184,6 +184,16 @@ def _start_lite(config: TrainConfig, regressors: Mapping[Part, PartRegressor[Any
             regressor.backbone.freeze_early()
 
 
+def _start_backbones(path: Path, regressors: Mapping[Part, PartRegressor[Any]]) -> None:
+    """Backbones alone from another network's file; layers that it lacks stay as they are."""
+    for part, regressor in regressors.items():
+        held, own = load_part(path, part).backbone.state_dict(), regressor.backbone.state_dict()
+        other = [name for name, tensor in held.items() if name not in own or own[name].shape != tensor.shape]
+        if other:
+            raise ConfigError(f"{path}: the {part}'s backbone is of another kind: {', '.join(other[:3])} ...")
+        regressor.backbone.load_state_dict(held, strict=False)
+
+
 def _fill(config: TrainConfig, net: NetConfig, regressors: Mapping[Part, PartRegressor[Any]]) -> set[Part]:
     """Put in ImageNet's backbones if asked for, then the files of `config.init`; the parts that came from these."""
     if config.imagenet:
@@ -194,6 +204,8 @@ def _fill(config: TrainConfig, net: NetConfig, regressors: Mapping[Part, PartReg
             load_start(regressor.backbone, find(START_FILES[name]))
     if config.imagenet_file is not None or config.freeze.early:
         _start_lite(config, regressors)
+    if config.init_backbone is not None:
+        _start_backbones(config.init_backbone, regressors)
     if config.lifter is not None:
         owner, tensors = read_lifter(config.lifter)
         mine = regressors.get(owner)

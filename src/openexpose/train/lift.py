@@ -13,8 +13,8 @@ from torch import Tensor
 from openexpose.body import load_model
 from openexpose.errors import ConfigError, WeightsError
 from openexpose.geometry.camera import weak_project
-from openexpose.losses.terms import angle_rad
 from openexpose.losses.network import Target
+from openexpose.losses.terms import angle_rad
 from openexpose.nets.build import TOLD, build_codec, build_lifter
 from openexpose.nets.codec import Codec
 from openexpose.nets.config import PRESETS, PartConfig
