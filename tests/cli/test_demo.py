@@ -27,7 +27,7 @@ def test_writes_a_page_pictures_and_skinned_files(tmp_path: Path, capsys: pytest
     made = sorted(p.name for p in (tmp_path / "demo").iterdir() if p.name != "photos")
     assert (tmp_path / "demo" / "photos").is_dir() == SHIPPED_WEIGHTS.is_file()
     said = capsys.readouterr().out
-    assert ("photos were fitted" if SHIPPED_WEIGHTS.is_file() else "ships no weights") in said
+    assert ("were found and fitted" if SHIPPED_WEIGHTS.is_file() else "ships no weights") in said
     assert made == sorted(
         ["index.html", "people.png", "hands.png", "faces.png", *(f"{p.name.lower()}.glb" for p in PEOPLE)]
     )
@@ -74,5 +74,5 @@ def test_photos_of_the_demo_are_fitted_and_shown(tmp_path: Path) -> None:
         document, arrays = read_result(tmp_path / "photos" / Path(name).stem)
         assert document["photo"]["name"] == name and len(arrays["box_px"]) == 1
         assert section.before.width_px == document["photo"]["width_px"]
-        assert section.before.data != section.after.data and "box drawn by hand" in section.after.caption
+        assert section.before.data != section.after.data and "1 person found" in section.after.caption
     assert "astronaut" in Page("", sections).html()

@@ -8,16 +8,22 @@ import json
 import re
 import shutil
 import subprocess
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from PIL import Image
 
+from openexpose.body import load_model
 from openexpose.errors import DataError
-from openexpose.export.page import BeforeAfter, Download, Downloads, Gallery, Page, Table, Text, Viewer
+from openexpose.export.bodies import skinned_mesh
+from openexpose.export.downloads import Download, Downloads, pieces
+from openexpose.export.gltf import glb
+from openexpose.export.page import BeforeAfter, Gallery, Page, Table, Text, Viewer
 from openexpose.export.picture import Picture
 from openexpose.export.viewer import ViewerMesh, viewer_data
 
@@ -72,7 +78,7 @@ class Parsed(HTMLParser):
 
 def test_everything_is_escaped_and_nothing_is_outside() -> None:
     parsed = Parsed(page().html())
-    assert parsed.tags.count("script") == 2  # the meshes' data and the viewer
+    assert parsed.tags.count("script") == 3  # the meshes' data, the files' and the viewer
     assert not parsed.handlers
     assert all(a.startswith("data:") for a in parsed.addresses), [a[:40] for a in parsed.addresses]
     assert parsed.texts.count(EVIL) >= 8
@@ -115,6 +121,27 @@ def test_pictures_come_back() -> None:
         got = np.asarray(Image.open(io.BytesIO(picture.data)))
         assert np.abs(got.astype(int) - GREY).max() <= 3  # grey levels, lossy
         assert (picture.width_px, picture.height_px) == (30, 20)
+
+
+def carried(html: str) -> dict[str, bytes]:
+    """The files in a page, put together as its script does."""
+    text = re.search(r'</noscript><script type="application/json">(.*?)</script>', html, re.S)
+    assert text
+    packed = [zlib.decompress(base64.b64decode(piece)) for piece in json.loads(text[1])]
+    found = re.findall(r'data-name="(.*?)" data-type=".*?" data-parts="(.*?)"', html)
+    return {entities.unescape(name): b"".join(packed[k] for k in json.loads(parts)) for name, parts in found}
+
+
+def test_files_are_carried_whole_and_what_they_share_once() -> None:
+    model = load_model("free")
+    bodies = [skinned_mesh(model.shape(torch.full((10,), b)).pose(), name="a") for b in (0.0, 1.0)]
+    files = {f"{k}.glb": glb([b])[0] for k, b in enumerate(bodies)} | {"both.glb": glb(bodies)[0], EVIL: b"x" * 10}
+    for data in files.values():
+        assert b"".join(pieces(data)) == data
+    html = Downloads("", [Download(name, data) for name, data in files.items()]).body()
+    assert carried(html) == files
+    alone = len(Downloads("", [Download("0.glb", files["0.glb"])]).body())
+    assert len(html) < 1.7 * alone  # three of them
 
 
 def test_write_replaces_the_whole_file(tmp_path: Path) -> None:
@@ -216,6 +243,11 @@ canvas.setPointerCapture = () => {};
   seen.cut = document.querySelector(".compare").style.getPropertyValue("--cut");
   document.querySelector(".enlarge").click();
   seen.dialog = byId("enlarged").open;
+  const files = [];
+  URL.createObjectURL = (blob) => { files.push(blob); return "#"; };
+  document.querySelector(".carried button").click();
+  while (!files.length) await new Promise((done) => setTimeout(done, 5));
+  seen.file = [files[0].type, files[0].size];
   byId("theme").click();
   seen.theme = document.documentElement.dataset.theme;
   document.title = "seen " + JSON.stringify(seen);
@@ -237,6 +269,7 @@ def test_browser_follows_the_hand(tmp_path: Path) -> None:
     assert seen["wheelWithoutFocus"] and seen["wheelWithFocus"]
     assert seen["chip"] == "true" and seen["gliding"] and seen["glided"]
     assert seen["note"].startswith(EVIL)
+    assert seen["file"] == ["model/gltf-binary", len(b"bytes")]
     assert seen["cut"] == "20%" and seen["dialog"] and seen["theme"] in ("dark", "light")
 
 

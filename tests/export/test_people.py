@@ -20,6 +20,7 @@ from openexpose.export import people_pictures
 from openexpose.export.amass import R_AMASS_CAMERA, amass_arrays
 from openexpose.export.people import Outputs, PeopleWriter, write_outputs
 from openexpose.export.people_pictures import Stage, overlay, parts_sheet, scene_vertices_m, view
+from openexpose.export.result import About, write_result
 from openexpose.export.rigs import RIGS, rig_names
 from openexpose.prediction import Prediction
 from openexpose.readers import read_npz
@@ -28,7 +29,7 @@ from stand_in import stand_in
 from toy_models import toy_smplx
 
 from .test_gltf import parse, skinned_positions
-from .test_page import BROWSER, Parsed, browse, needs_browser
+from .test_page import BROWSER, Parsed, browse, carried, needs_browser
 
 SIZE = (300, 400)
 PHOTO = np.full((400, 300, 3), 90, np.uint8)
@@ -65,8 +66,10 @@ def couple(model: BodyModel) -> list[Prediction]:
 @pytest.fixture(scope="module")
 def folder(couple: list[Prediction], model: BodyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("people") / "photo"
-    written = write_outputs(out, PHOTO, couple, model, Outputs())
+    about = About("photo.jpg", SIZE, couple[0].camera, "default", couple[0].model, "nobody")
+    written = write_outputs(out, PHOTO, couple, model, Outputs(), about)
     assert sorted(p.name for p in written) == sorted(p.name for p in out.iterdir())
+    write_result(out, couple, about, files=[p.name for p in written])
     return out
 
 
@@ -198,11 +201,12 @@ def test_parts_show_the_squares_of_the_photo(couple: list[Prediction]) -> None:
     assert not got[8:108, 8 + 3 * 108 : 108 + 3 * 108].any()  # beside the photo: black
 
 
-def test_page_holds_its_pictures_and_leads_to_its_files(folder: Path) -> None:
-    parsed = Parsed((folder / "index.html").read_text())
-    beside = sorted(a.removeprefix("./") for a in parsed.addresses if not a.startswith("data:"))
-    there = {p.name for p in folder.iterdir()} - {"index.html"} | {"result.json", "result.npz"}
-    assert set(beside) == there and not parsed.handlers
+def test_page_holds_its_pictures_and_its_files(folder: Path) -> None:
+    html = (folder / "index.html").read_text()
+    parsed = Parsed(html)
+    assert all(a.startswith("data:") for a in parsed.addresses) and not parsed.handlers
+    there = {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix not in (".jpg", ".html")}
+    assert carried(html) == there and {"people.glb", "result.json", "result.npz"} <= set(there)
     words = " ".join(parsed.texts)
     assert "2 people" in words and "81%, taken" in words and "22%, not taken" in words and "Everybody" in words
     with Image.open(folder / "overlay.jpg") as picture:

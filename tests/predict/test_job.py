@@ -10,7 +10,7 @@ from PIL import Image
 
 from openexpose.detect import Detection
 from openexpose.errors import DataError
-from openexpose.export.result import read_result
+from openexpose.export.result import About, read_result
 from openexpose.predict import job as module
 from openexpose.predict.job import JobConfig, Report, run
 from openexpose.predict.listing import list_all
@@ -96,8 +96,8 @@ def test_extras_are_named_in_the_result_and_replaced(predictor, folder, tmp_path
     (out / "good0" / "notes.txt").write_text("mine")
 
     def extras(name: str):
-        def write(where: Path, rgb: np.ndarray, people: list) -> None:
-            assert rgb.shape == (80, 90, 3) and len(people) == 1
+        def write(where: Path, rgb: np.ndarray, people: list, about: About) -> None:
+            assert rgb.shape == (80, 90, 3) and len(people) == 1 and about.photo == "good0.jpg"
             (where / name).write_bytes(b"x")
 
         return write

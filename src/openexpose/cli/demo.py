@@ -9,7 +9,6 @@ from rich.progress import Progress
 
 from openexpose.body import load_model
 from openexpose.body.free import load_facial_actions
-from openexpose.detect import Detection
 from openexpose.errors import ConfigError
 from openexpose.export.links import Link, Links
 from openexpose.export.page import BeforeAfter, Section
@@ -18,14 +17,12 @@ from openexpose.export.people_pictures import Stage, overlay
 from openexpose.export.picture import Picture
 from openexpose.export.result import About, clear_old, write_result
 from openexpose.export.showcase import steps, write_showcase
-from openexpose.predict.predictor import SHIPPED_WEIGHTS, Found, Predictor
+from openexpose.predict.predictor import SHIPPED_WEIGHTS, Predictor
 from openexpose.predict.shot import Shot, read_shot
 from openexpose.prediction import Prediction
 
 PHOTOS = {"astronaut.jpg": "photo: NASA, public domain", "cameraman.png": "photo: CC0"}
 """In `openexpose/demo/`."""
-BOXES = {"astronaut.jpg": (20.0, 14.0, 365.0, 511.0), "cameraman.png": (-0.5, 64.0, 332.0, 511.0)}
-"""Where their people are, x0, y0, x1, y1 in pixels, drawn by hand: the page shows the bodies, not the detector."""
 
 
 @dataclass(frozen=True)
@@ -52,39 +49,41 @@ def run(config: Demo) -> int:
         def step(what: str) -> None:
             progress.update(task, advance=1, description=what)
 
-        sections = photo_sections(Predictor.load(detector="whole"), config.out / "photos", step) if predicts else []
+        sections = photo_sections(Predictor.load(), config.out / "photos", step) if predicts else []
         body, head = load_model("free"), load_model("free-head")
         page = write_showcase(
             body, head, load_facial_actions(), config.out, size_px=config.size, step=step, first=sections
         )
     console.print(f"Open [bold]{page}[/] in a browser. Beside it: people.png, hands.png, faces.png and the GLB files.")
     if predicts:
-        console.print(f"The {len(PHOTOS)} photos were fitted, in boxes drawn by hand; see {config.out / 'photos'}.")
+        console.print(f"The people in the {len(PHOTOS)} photos were found and fitted; see {config.out / 'photos'}.")
     else:
         console.print("This copy ships no weights, so no photos were fitted: `openexpose predict --weights FILE` does.")
     return 0
 
 
 def photo_sections(predictor: Predictor, out: Path, step: Callable[[str], None]) -> list[Section]:
-    """Fit the demo photos, write their results into folders below `out`, and show them: photo against overlay."""
+    """Predict the demo photos, write their results into folders below `out`, and show them: photo against overlay."""
     writer = PeopleWriter(predictor.body_model, Outputs(meshes=("glb",)))
     sections: list[Section] = []
     for name in PHOTOS:
         step(name)
         shot = read_shot(Path(__file__).parents[1] / "demo" / name)
-        people = predictor.fit([Found(shot, Detection(BOXES[name]), 0)])
+        people = predictor.batch([shot])[0]
         folder = out / Path(name).stem
         clear_old(folder)
-        files = [p.name for p in writer.write(folder, shot.rgb, people)]
-        about = About(shot.name, shot.size_px, shot.camera, shot.focal_from, predictor.info, "given")
+        detector = predictor.detector.label
+        about = About(shot.name, shot.size_px, shot.camera, shot.focal_from, predictor.info, detector)
+        files = [p.name for p in writer.write(folder, shot.rgb, people, about)]
         write_result(folder, people, about, files=files)
         sections.append(_section(shot, people))
     pages = [Link(f"{out.name}/{Path(name).stem}/index.html", "in 3D, with all files", name) for name in PHOTOS]
-    return [*sections, Links("Pages of the photos", pages, download=False)]
+    return [*sections, Links("Pages of the photos", pages)]
 
 
 def _section(shot: Shot, people: Sequence[Prediction]) -> Section:
     before = Picture.jpeg(shot.rgb, alt=f"The photo {shot.name}")
-    caption = f"{PHOTOS[shot.name]}; fitted by {people[0].model.weights}, in a box drawn by hand"
-    after = Picture.jpeg(overlay(Stage.of(people), shot.rgb), alt=f"The body found in {shot.name}", caption=caption)
+    count = {0: "nobody was found", 1: "1 person found"}.get(len(people), f"{len(people)} people found")
+    drawn = overlay(Stage.of(people), shot.rgb) if people else shot.rgb
+    after = Picture.jpeg(drawn, alt=f"The people found in {shot.name}", caption=f"{PHOTOS[shot.name]}; {count}")
     return BeforeAfter(Path(shot.name).stem.capitalize(), before, after)

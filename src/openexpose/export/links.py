@@ -1,4 +1,4 @@
-"""Sections that lead to other files: downloads beside the page, and cards that open other pages."""
+"""Sections that lead to other files: lists, and cards with pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,19 +22,16 @@ class Link:
 
 @dataclass(frozen=True)
 class Links:
-    """Files beside the page, to open or save."""
+    """Files beside the page, to open."""
 
     title: str
     items: Sequence[Link]
     lead: str = ""
-    download: bool = True
-    """Save them rather than open them, where the browser allows it."""
 
     def body(self) -> str:
         """HTML, escaped."""
-        save = " download" if self.download else ""
         links = [
-            f'<li><a class="card"{save} href="{_href(i.path)}"><b>{escape(i.label or i.path)}</b>'
+            f'<li><a class="card" href="{_href(i.path)}"><b>{escape(i.label or i.path)}</b>'
             f"<span>{escape(i.note)}</span></a></li>"
             for i in self.items
         ]

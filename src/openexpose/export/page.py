@@ -1,4 +1,4 @@
-"""One self-contained HTML page: pictures, a 3D viewer, tables, comparisons, downloads.
+"""One self-contained HTML page: pictures, a 3D viewer, tables, comparisons; `downloads.py` has files to save.
 
 The page opens from a file, asks nothing of any network (its content security policy forbids it), and shows a still
 picture where a browser has no WebGL. All text is escaped.
@@ -160,34 +160,6 @@ class BeforeAfter:
 
 
 @dataclass(frozen=True)
-class Download:
-    """A file inside the page."""
-
-    file_name: str
-    data: bytes
-    media_type: str = "application/octet-stream"
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Downloads:
-    """Files that the page carries."""
-
-    title: str
-    items: Sequence[Download]
-    lead: str = ""
-
-    def body(self) -> str:
-        """HTML, escaped."""
-        links = [
-            f'<li><a class="card" download="{escape(d.file_name)}" href="{_data_uri(d.media_type, d.data)}">'
-            f"<b>{escape(d.file_name)}</b><span>{escape(_about(d))}</span></a></li>"
-            for d in self.items
-        ]
-        return f'<ul class="downloads">{"".join(links)}</ul>'
-
-
-@dataclass(frozen=True)
 class Page:
     """A page of sections, top to bottom."""
 
@@ -249,9 +221,3 @@ def _data_uri(media_type: str, data: bytes) -> str:
 
 def _sha256(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _about(item: Download) -> str:
-    size = len(item.data)
-    text = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
-    return f"{item.note} · {text}" if item.note else text

@@ -19,7 +19,7 @@ from openexpose.export.paint import paint
 from openexpose.export.people_page import photo_page
 from openexpose.export.people_pictures import Side, Stage, overlay, parts_sheet, scene_camera, scene_vertices_m, view
 from openexpose.export.picture import Picture
-from openexpose.export.result import JSON_NAME, NPZ_NAME
+from openexpose.export.result import About, result_files
 from openexpose.export.rigs import RIGS, Rig, rig_names
 from openexpose.export.skinned import SkinnedMesh
 from openexpose.geometry.camera import T_OPENGL_OPENCV
@@ -74,13 +74,18 @@ class PeopleWriter:
         self.bones = rig_names(model.joint_names, what.rig) if "glb" in what.meshes else ()
         self.vertex_colours = paint(model).vertex_colours
 
-    def __call__(self, folder: Path, photo: UInt8[np.ndarray, "H W 3"], people: Sequence[Prediction]) -> None:
+    def __call__(
+        self, folder: Path, photo: UInt8[np.ndarray, "H W 3"], people: Sequence[Prediction], about: About | None = None
+    ) -> None:
         """`write`, for callers who do not want to know what was written."""
-        self.write(folder, photo, people)
+        self.write(folder, photo, people, about)
 
-    def write(self, folder: Path, photo: UInt8[np.ndarray, "H W 3"], people: Sequence[Prediction]) -> list[Path]:
+    def write(
+        self, folder: Path, photo: UInt8[np.ndarray, "H W 3"], people: Sequence[Prediction], about: About | None = None
+    ) -> list[Path]:
         """Leave the files of one photo in its folder, each whole or not at all; returns them in order.
 
+        about: what the result file will say; with it the page carries the result too, as it will be written.
         Where nobody was found there are only the photo as `overlay.jpg` and the page. Raises DataError for a photo of
         another size than the predictions', for people of another body model, and when the disk is full or refuses.
         """
@@ -97,7 +102,7 @@ class PeopleWriter:
                 camera=scene_camera(people[0].camera),
             )
         if self.what.pictures:
-            written += self._pictures(folder, photo, people, [p.name for p in written])
+            written += self._pictures(folder, photo, people, written, about)
         return written
 
     def _check(self, photo: UInt8[np.ndarray, "H W 3"], people: Sequence[Prediction]) -> None:
@@ -137,7 +142,12 @@ class PeopleWriter:
         return replace(mesh, joint_names=self.bones)
 
     def _pictures(
-        self, folder: Path, photo: UInt8[np.ndarray, "H W 3"], people: Sequence[Prediction], files: Sequence[str]
+        self,
+        folder: Path,
+        photo: UInt8[np.ndarray, "H W 3"],
+        people: Sequence[Prediction],
+        meshes: Sequence[Path],
+        about: About | None,
     ) -> list[Path]:
         stage = Stage.of(people) if people else None
         drawn = photo if stage is None else overlay(stage, photo)
@@ -153,15 +163,22 @@ class PeopleWriter:
         for path, picture in zip(written, pictures.values(), strict=True):
             write_whole(path, picture.data)
         if self.what.page:
-            files = [*files, *pictures, JSON_NAME, NPZ_NAME]
-            name = people[0].photo if people else folder.name
+            files = {p.name: p.read_bytes() for p in meshes}
             written.append(folder / PAGE_NAME)
+            if about is not None:
+                files |= result_files(people, about, files=[p.name for p in (*meshes, *written)])
+            name = people[0].photo if people else folder.name
             photo_page(photo, name, stage, pictures, files, drawn).write(written[-1])
         return written
 
 
 def write_outputs(
-    folder: Path, photo: UInt8[np.ndarray, "H W 3"], people: Sequence[Prediction], model: BodyModel, what: Outputs
+    folder: Path,
+    photo: UInt8[np.ndarray, "H W 3"],
+    people: Sequence[Prediction],
+    model: BodyModel,
+    what: Outputs,
+    about: About | None = None,
 ) -> list[Path]:
     """The files of one photo; for many photos keep a `PeopleWriter`, which is the same but prepares once."""
-    return PeopleWriter(model, what).write(folder, photo, people)
+    return PeopleWriter(model, what).write(folder, photo, people, about)

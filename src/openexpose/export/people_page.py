@@ -1,12 +1,13 @@
-"""The page of one photo: overlay, the people in 3D, what the networks saw, a table, and links to the files."""
+"""The page of one photo: overlay, the people in 3D, what the networks saw, a table, and the files to save."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from openexpose.export.links import Link, Links
+from openexpose.export.downloads import Download, Downloads
 from openexpose.export.page import BeforeAfter, Gallery, Page, Section, Table, Text, Viewer
 from openexpose.export.people_pictures import Stage, colour_of, scene_camera
 from openexpose.export.picture import Picture
@@ -23,9 +24,8 @@ _NOTES: Mapping[str, str] = {
     ".ply": "mesh, binary",
     ".npz": "arrays",
     ".json": "everything in numbers",
-    ".jpg": "picture",
-    ".png": "picture",
 }
+_MEDIA_TYPES: Mapping[str, str] = {".glb": "model/gltf-binary", ".obj": "model/obj", ".json": "application/json"}
 
 
 def photo_page(
@@ -33,18 +33,18 @@ def photo_page(
     name: str,
     stage: Stage | None,
     pictures: Mapping[str, Picture],
-    files: Sequence[str],
+    files: Mapping[str, bytes],
     drawn: UInt8[np.ndarray, "H W 3"],
 ) -> Page:
     """The page of one photo.
 
     stage: its people, None for nobody. pictures: by file name, those of the sides and parts go into the page.
-    files: names beside the page, to link to. drawn: the overlay.
+    files: by name, those that the page carries. drawn: the overlay.
     """
     before, after = (_shown(p, alt) for p, alt in ((photo, "The photo"), (drawn, "The bodies over the photo")))
     sections: list[Section] = [BeforeAfter("", before, after, names=("photo", "bodies"))]
     if stage is None:
-        return Page(name, [*sections, Text("Nobody was found", ["No person was found in this photo."]), _links(files)])
+        return Page(name, [*sections, Text("Nobody was found", ["No person was found in this photo."]), _files(files)])
     people = stage.people
     camera = people[0].camera
     sides = [pictures[n] for n in ("side.jpg", "top.jpg") if n in pictures]
@@ -67,7 +67,7 @@ def photo_page(
         ),
         Gallery("From the side and from above", sides, wide=True),
         Gallery("What the networks saw", parts, wide=True),
-        _links(files),
+        _files(files),
     ]
     count = "1 person" if len(people) == 1 else f"{len(people)} people"
     width, height = people[0].photo_size_px
@@ -119,9 +119,13 @@ def _part_words(part: PartSquare) -> str:
     return ", ".join([*sure, "taken" if part.used else "not taken"])
 
 
-def _links(files: Sequence[str]) -> Links:
-    items = [Link(n, _note(n)) for n in files]
-    return Links("Files", items, lead="Beside this page, in the same folder; docs/export.md says what each holds.")
+def _files(files: Mapping[str, bytes]) -> Downloads:
+    items = [
+        Download(n, data, _MEDIA_TYPES.get(Path(n).suffix, "application/octet-stream"), _note(n))
+        for n, data in files.items()
+    ]
+    lead = "Inside this page, to save; docs/export.md says what each holds. The pictures lie beside it at full size."
+    return Downloads("Files", items, lead=lead)
 
 
 def _note(name: str) -> str:

@@ -115,12 +115,12 @@ def _page(
     ]
     sections: list[Section] = [Cards("", [_card(e) for e in entries])]
     if turn:
-        sections.append(Links("More photos", turn, download=False))
+        sections.append(Links("More photos", turn))
     if skipped:
         sections.append(Table("Skipped", ["photo", "why"], [list(row) for row in skipped]))
     if sheets:
         links = [Link(s, "small pictures of all photos") for s in sheets]
-        sections.append(Links("Contact sheets", links, download=False))
+        sections.append(Links("Contact sheets", links))
     shown = f"photos {first} to {first + len(entries) - 1} of {total}" if pages > 1 else f"{total} photos"
     return Page(title, sections, subtitle=shown, footer="Made by OpenExPose")
 

@@ -4,6 +4,7 @@
 last and names the other files, so whoever finds it finds everything.
 """
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 
 from openexpose import __version__
 from openexpose.errors import DataError
+from openexpose.export.files import write_whole
 from openexpose.geometry.camera import PerspectiveCamera
 from openexpose.prediction import PART_NAMES, POSE_BLOCKS, FocalFrom, ModelInfo, Prediction
-from openexpose.readers import read_npz, write_atomically, write_npz
+from openexpose.readers import put_npz, read_npz
 
 SCHEMA, VERSION = "openexpose-result", 1
 """Format and version; the version grows when a key changes its meaning or goes away."""
@@ -58,10 +60,17 @@ def write_result(folder: Path, people: Sequence[Prediction], about: About, *, fi
     files: names in the folder that belong to the result and are written already.
     Raises DataError when the disk is full or refuses.
     """
-    write_npz(folder / NPZ_NAME, arrays_of(people, about), compressed=True)
-    text = json.dumps(document_of(people, about, files=[NPZ_NAME, *files]), separators=(",", ":"), allow_nan=False)
-    with write_atomically(folder / JSON_NAME) as temporary:
-        temporary.write_text(text + "\n", encoding="utf8")
+    for name, data in result_files(people, about, files=files).items():
+        write_whole(folder / name, data)
+
+
+def result_files(people: Sequence[Prediction], about: About, *, files: Sequence[str] = ()) -> dict[str, bytes]:
+    """What `write_result` writes, by file name in the order of writing; the same people give the same bytes."""
+    npz = io.BytesIO()
+    put_npz(npz, arrays_of(people, about), compressed=True, name=NPZ_NAME)
+    document = document_of(people, about, files=[NPZ_NAME, *sorted(files)])
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    return {NPZ_NAME: npz.getvalue(), JSON_NAME: f"{text}\n".encode()}
 
 
 def document_of(people: Sequence[Prediction], about: About, *, files: Sequence[str]) -> dict[str, Any]:

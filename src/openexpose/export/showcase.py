@@ -17,9 +17,10 @@ from openexpose.body import BodyModel, Posed
 from openexpose.body.free import FacialActions
 from openexpose.body.hands import hand_pose
 from openexpose.export.bodies import skinned_mesh
+from openexpose.export.downloads import Download, Downloads
 from openexpose.export.files import write_whole
 from openexpose.export.gltf import glb
-from openexpose.export.page import Download, Downloads, Gallery, Page, Section, Table, Viewer
+from openexpose.export.page import Gallery, Page, Section, Table, Viewer
 from openexpose.export.paint import Paint, paint
 from openexpose.export.picture import Picture
 from openexpose.export.viewer import ViewerMesh

@@ -411,6 +411,33 @@ document.querySelectorAll(".enlarge").forEach((button) => button.addEventListene
 }));
 dialog.addEventListener("click", () => dialog.close());
 
+// Files that the page carries: pieces, deflated, in base64; several files may share one.
+async function unpacked(base64) {
+  const stream = new DecompressionStream("deflate"), writer = stream.writable.getWriter(), chunks = [];
+  writer.write(bytesOf(base64));
+  writer.close();
+  const reader = stream.readable.getReader();  // Safari's streams cannot be looped over
+  for (let step = await reader.read(); !step.done; step = await reader.read()) chunks.push(step.value);
+  return new Blob(chunks);
+}
+
+document.querySelectorAll(".carried").forEach((root) => {
+  const text = root.querySelector("script").textContent;
+  root.querySelectorAll("button").forEach((button) => button.addEventListener("click", async () => {
+    const { name, type, parts } = button.dataset, link = document.createElement("a"), packed = JSON.parse(text);
+    try {
+      const pieces = await Promise.all(JSON.parse(parts).map((k) => unpacked(packed[k])));
+      link.href = URL.createObjectURL(new Blob(pieces, { type }));
+    } catch (error) {
+      button.querySelector("span").textContent = `This browser cannot unpack it (${error.message}).`;
+      return;
+    }
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  }));
+});
+
 byId("theme").addEventListener("click", () => {
   const html = document.documentElement, dark = getComputedStyle(html).colorScheme.trim() === "dark";
   html.dataset.theme = dark ? "light" : "dark";

@@ -23,8 +23,8 @@ from openexpose.predict.predictor import Found, Predictor
 from openexpose.predict.shot import Shot, read_shot
 from openexpose.prediction import Prediction
 
-Extras = Callable[[Path, np.ndarray, Sequence[Prediction]], None]
-"""Writes meshes and pictures of one photo into its folder: (folder, photo's RGB, its people)."""
+Extras = Callable[[Path, np.ndarray, Sequence[Prediction], About], None]
+"""Writes meshes and pictures of one photo into its folder: (folder, photo's RGB, its people, what the result says)."""
 HELD_PIXELS = 150_000_000
 """Decoded pixels (of 3 bytes) in memory at once, unless a single photo has more."""
 
@@ -215,12 +215,12 @@ class _Job:
         start = time.perf_counter()
         folder, shot, predictor = self.cfg.out / seen.photo.name, seen.shot, self.predictor
         clear_old(folder)
-        before = _files_in(folder)
-        if self.extras is not None:
-            self.extras(folder, shot.rgb, people)
-        made = [name for name, state in sorted(_files_in(folder).items()) if before.get(name) != state]
         label = predictor.detector.label if self.people is None else "given"
         about = About(shot.name, shot.size_px, shot.camera, shot.focal_from, predictor.info, label, self.cfg.settings)
+        before = _files_in(folder)
+        if self.extras is not None:
+            self.extras(folder, shot.rgb, people, about)
+        made = [name for name, state in _files_in(folder).items() if before.get(name) != state]
         write_result(folder, people, about, files=made)
         return time.perf_counter() - start
 

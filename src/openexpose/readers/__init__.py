@@ -8,6 +8,7 @@ from openexpose.readers.files import write_safetensors as write_safetensors
 from openexpose.readers.npy import peek_npy as peek_npy
 from openexpose.readers.npy import read_npy as read_npy
 from openexpose.readers.npz import Npz as Npz
+from openexpose.readers.npz import put_npz as put_npz
 from openexpose.readers.npz import read_npz as read_npz
 from openexpose.readers.npz import write_npz as write_npz
 from openexpose.readers.unpickle import Record as Record

@@ -1,5 +1,6 @@
 """Reading `.npz` archives nobody vouches for, one member at a time, and writing them reproducibly."""
 
+import io
 import struct
 import zipfile
 import zlib
@@ -148,11 +149,17 @@ def write_npz(path: Path, arrays: Mapping[str, ArrayLike], *, compressed: bool) 
 
     Raises DataError for object arrays (they would need pickle) or when the disk refuses.
     """
-    with write_atomically(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as z:
+    with write_atomically(path) as temporary, temporary.open("wb") as f:
+        put_npz(f, arrays, compressed=compressed, name=str(path))
+
+
+def put_npz(file: io.BufferedIOBase, arrays: Mapping[str, ArrayLike], *, compressed: bool, name: str) -> None:
+    """`write_npz` into an open file, for instance in memory; `name` is what an error calls it."""
+    with zipfile.ZipFile(file, "w", allowZip64=True) as z:
         for key, value in arrays.items():
             array = np.asarray(value)
             if array.dtype.hasobject:
-                raise DataError(f"cannot write {key!r} to {path}: it holds Python objects; store plain arrays instead")
+                raise DataError(f"cannot write {key!r} to {name}: it holds Python objects; store plain arrays instead")
             info = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
             info.external_attr = 0o600 << 16
