@@ -22,6 +22,7 @@ from jaxtyping import Float
 from openexpose.detect import Detection
 from openexpose.errors import DataError
 from openexpose.images import SUFFIXES
+from openexpose.readers.openpose import ENDING, read_openpose, sure
 
 BoxFormat = Literal["xyxy", "xywh"]
 MAX_BYTES = 1 << 30
@@ -29,10 +30,6 @@ GROW = 1.2
 """A person's box over the tight box of their keypoints: these end at ankles, wrists and eyes."""
 MIN_POINTS = 4
 """Fewer visible keypoints make no box."""
-OPENPOSE_PARTS = {"pose_keypoints_2d": 0.05, "hand_left_keypoints_2d": 0.2, "hand_right_keypoints_2d": 0.2,
-                  "face_keypoints_2d": 0.4}  # fmt: skip
-"""Least confidence of each part's points, as ExPose's own loader has it."""
-OPENPOSE_ENDING = "_keypoints"
 COCO_PARTS = ("keypoints", "foot_kpts", "lefthand_kpts", "righthand_kpts", "face_kpts")
 _CSV_BOX = ("x0", "y0", "x1", "y1")
 
@@ -115,7 +112,7 @@ def read_keypoints(path: Path) -> GivenPeople:
 
     A COCO annotation's own "bbox" is taken where it has one; otherwise the box is that of the visible keypoints,
     grown by `GROW`. People with fewer than `MIN_POINTS` visible points are left out.
-    Raises DataError naming the file and the person.
+    Raises DataError or AssetError naming the file and the person.
     """
     return _openpose_folder(path) if path.is_dir() else _coco(path)
 
@@ -220,27 +217,19 @@ def _coco_person(where: str, row: Mapping[str, Any]) -> Detection | None:
 
 
 def _openpose_folder(path: Path) -> GivenPeople:
-    files = sorted(path.glob(f"*{OPENPOSE_ENDING}.json"))
+    files = sorted(path.glob(f"*{ENDING}"))
     if not files:
-        raise DataError(f"{path} has no *{OPENPOSE_ENDING}.json files; give OpenPose's --write_json folder")
+        raise DataError(f"{path} has no *{ENDING} files; give OpenPose's --write_json folder")
     people: dict[str, list[Detection]] = {}
     for file in files:
-        raw = _parsed(file, _text(file))
-        rows = raw.get("people") if isinstance(raw, dict) else None
-        if not isinstance(rows, list):
-            raise DataError(f'{file}: no OpenPose file: "people" was expected')
         found = []
-        for i, row in enumerate(rows):
-            blocks = []
-            for part, least in OPENPOSE_PARTS.items():
-                points = _points(f"{file}, person {i}, {part}", row.get(part) or [])
-                blocks.append(points * [1, 1, 1] if not len(points) else np.where(points[:, 2:] > least, points, 0))
-            points = np.concatenate(blocks)
+        for person in read_openpose(file):
+            points = np.concatenate(list(sure(person).values()))
             box = box_of_points(points)
             if box is not None:
                 score = float(points[points[:, 2] > 0, 2].mean())
                 found.append(Detection((box[0], box[1], box[2], box[3]), min(score, 1.0), points))
-        people[file.stem.removesuffix(OPENPOSE_ENDING)] = found
+        people[file.name.removesuffix(ENDING)] = found
     return GivenPeople(path.name, people)
 
 

@@ -9,8 +9,6 @@ import scipy.io
 
 from openexpose import images
 from openexpose.data.convert.common import keypoint_box
-from openexpose.data.convert.openpose import read_people
-from openexpose.errors import AssetError, DataError
 from openexpose.skeleton import Skeleton
 from tests.raw_trees.coco import write_coco
 from tests.raw_trees.drawing import blank_photo
@@ -187,14 +185,6 @@ def test_openpose_thresholds_and_refusals(tmp_path: Path) -> None:
     assert known[20:25].all() and not known[:20].any() and not known[25:46].any() and not known[67:].any()
     assert known[47:67].all()
     assert len(run.problems) == 2 and "2 known points" in run.problems[0] and "no photo" in run.problems[1]
-    for content, said in (
-        ({"people": [{"pose_keypoints": [0] * 54}]}, "older than 1.2"),
-        ({"people": [{"pose_keypoints_2d": [0] * 54}]}, "BODY_25"),
-        ({"people": {}}, "no list"),
-        ([1], "no list"),
-    ):
-        file.write_text(json.dumps(content))
-        with pytest.raises(DataError, match=said):
-            read_people(file)
-    with pytest.raises(AssetError):
-        read_people(root / "none.json")
+    file.write_text(json.dumps({"people": [{"pose_keypoints": [0] * 54}]}))
+    (line,) = made("openpose", root, tmp_path / "other").problems[:1]
+    assert "18 points, not 25" in line and "BODY_25; its people left out" in line

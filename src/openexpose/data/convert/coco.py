@@ -21,10 +21,11 @@ from openexpose.data.convert.common import (
     need_folder,
     photo_problem,
 )
-from openexpose.data.convert.foreign import numbers, photo_name
+from openexpose.data.convert.foreign import photo_name
 from openexpose.data.convert.json_lists import Span, list_spans, read_span
 from openexpose.data.record import Keypoints, Record
 from openexpose.errors import DataError
+from openexpose.readers.json_files import numbers
 from openexpose.skeleton import Skeleton
 
 PARTS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}

@@ -18,10 +18,11 @@ from openexpose.data.convert.common import (
     row_count,
     same_length,
 )
-from openexpose.data.convert.foreign import numbers, photo_name
+from openexpose.data.convert.foreign import photo_name
 from openexpose.data.record import Keypoints, Record
 from openexpose.errors import DataError
 from openexpose.readers import read_npz
+from openexpose.readers.json_files import numbers
 from openexpose.skeleton import Skeleton
 from openexpose.skeleton.skeleton import Part
 

@@ -19,13 +19,12 @@ from openexpose.data.convert.common import (
     keypoint_box,
     left_out,
     need_folder,
-    need_keys,
     photo_problem,
 )
-from openexpose.data.convert.foreign import numbers, read_json
 from openexpose.data.convert.meshes import read_ply_vertices
 from openexpose.data.record import Keypoints, Record
 from openexpose.errors import AssetError, DataError
+from openexpose.readers.openpose import body_25, read_openpose
 from openexpose.skeleton import Skeleton
 
 R_CAMERA_SCAN = Rotation.from_rotvec([-2.9874789618512025, 0.011724572107320893, -0.05704686818955933]).as_matrix()
@@ -34,8 +33,6 @@ K = np.array([[1498.22426237, 0, 790.263706], [0, 1498.22426237, 578.90334], [0,
 SIZE_PX = (1600, 1200)
 SUFFIX = "_img.jpg"
 PHOTOS_A_PIECE = 10
-PARTS = (("pose", 25), ("hand_left", 21), ("hand_right", 21), ("face", 70))
-"""Blocks of an OpenPose file in the order of openpose_137, and their numbers of points."""
 
 
 def jobs(output: str, options: Options) -> Sequence[Job]:
@@ -86,13 +83,7 @@ def _row(photo: Path, keypoints: Path, mesh: Path, options: Options) -> Record |
 
 def _detected(path: Path) -> Float[np.ndarray, "137 3"]:
     """OpenPose's points of the one person, as they stand in the file; hands or face that are not there are zero."""
-    content = read_json(path)
-    need_keys(content if isinstance(content, dict) else {}, ("people",), path)
-    people = content["people"]
-    if not isinstance(people, list) or len(people) != 1 or not isinstance(people[0], dict):
-        raise DataError(f"{path} should hold one person of OpenPose")
-    parts = []
-    for part, count in PARTS:
-        flat = people[0].get(f"{part}_keypoints_2d", people[0].get(f"{part}_keypoints")) or [0] * (3 * count)
-        parts.append(numbers(flat, (3 * count,), f"{path}: {part}").reshape(count, 3))
-    return np.concatenate(parts)
+    people = read_openpose(path)
+    if len(people) != 1:
+        raise DataError(f"{path} should hold one person of OpenPose, not {len(people)}")
+    return body_25(people[0], str(path))

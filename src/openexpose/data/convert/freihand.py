@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from openexpose.body.load import load_arrays
 from openexpose.body.side_files import read_means
 from openexpose.data.convert.common import Job, Options, Problem, chunks, need_file, need_folder, photo_problem
-from openexpose.data.convert.foreign import numbers, read_json
 from openexpose.data.record import Keypoints, Record
 from openexpose.errors import DataError
+from openexpose.readers.json_files import numbers, read_json
 from openexpose.skeleton import Skeleton
 
 VERSIONS = 4

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from openexpose.data.convert.foreign import MAX_JSON_BYTES, parsed_json
+from openexpose.readers.json_files import MAX_JSON_BYTES, parsed_json
 from openexpose.readers.limits import MIB, UnreadableError, blame, check_file
 
 BLOCK_BYTES = 8 * MIB

@@ -20,9 +20,9 @@ from openexpose.data.convert.common import (
     need_folder,
     photo_problem,
 )  # fmt: skip
-from openexpose.data.convert.foreign import numbers
 from openexpose.data.record import Keypoints, Record
 from openexpose.errors import DataError
+from openexpose.readers.json_files import numbers
 from openexpose.readers.mat import read_mat
 from openexpose.skeleton import Skeleton
 

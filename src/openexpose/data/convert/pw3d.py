@@ -22,10 +22,10 @@ from openexpose.data.convert.common import (
     photo_problem,
     same_length,
 )
-from openexpose.data.convert.foreign import numbers
 from openexpose.data.record import Record
 from openexpose.errors import DataError
 from openexpose.readers import read_pickle
+from openexpose.readers.json_files import numbers
 
 WANTED = ("sequence", "poses", "betas", "poses2d", "cam_poses", "cam_intrinsics", "campose_valid", "genders")
 
