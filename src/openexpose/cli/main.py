@@ -70,6 +70,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "openexpose.cli.synth:Make",
         "Make labelled photos of synthetic people: images/, masks/ and labels.npz (HumanData).",
     ),
+    "synth cut": (
+        "openexpose.cli.synth:Cut",
+        "Cut hands or heads out of rendered whole people, as attention sees them.",
+    ),
     "eval 3dpw": ("openexpose.cli.evaluate:Pw3d", "3DPW: MPJPE and PA-MPJPE of 14 joints, by the body network."),
     "eval stirling": (
         "openexpose.cli.evaluate:Stirling",

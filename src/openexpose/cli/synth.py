@@ -1,4 +1,4 @@
-"""`openexpose synth make`: labelled photos of FreeBody as files."""
+"""`openexpose synth make` and `synth cut`: labelled photos of FreeBody as files."""
 
 import os
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from rich.progress import Progress
 from openexpose.data.pack import PhotoPack
 from openexpose.errors import ConfigError
 from openexpose.synth.background import crops_without_people
+from openexpose.synth.cut import cut
 from openexpose.synth.labels import Part
 from openexpose.synth.make import Job, make
 from openexpose.synth.scene import SynthConfig
@@ -58,6 +59,18 @@ class Make:
     """Processes; 0 takes one for each core."""
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Cut hands or heads out of rendered whole people, as attention sees them: images/ and labels.npz (HumanData)."""
+
+    of: Path
+    """Folder of `openexpose synth make --part body`."""
+    out: Path
+    """Folder to write into."""
+    part: Literal["hand", "head"] = "hand"
+    """What to cut out; left hands come out mirrored."""
+
+
 _FRAMING = {
     "body": {"whole": 0.65, "upper": 0.35, "head": 0.0, "hand": 0.0},
     "hand": {"whole": 0.0, "upper": 0.0, "head": 0.0, "hand": 1.0},
@@ -65,8 +78,13 @@ _FRAMING = {
 }
 
 
-def run(config: Make) -> int:
-    """Make the photos; returns the exit status. Raises ConfigError for settings that contradict each other."""
+def run(config: Make | Cut) -> int:
+    """Make the photos, or cut parts out of them; returns the exit status.
+
+    Raises ConfigError for settings that contradict each other.
+    """
+    if isinstance(config, Cut):
+        return _cut(config)
     job = _job(config)
     workers = config.workers or os.cpu_count() or 1
     if workers < 0:
@@ -76,6 +94,17 @@ def run(config: Make) -> int:
         for done in make(job, workers=min(workers, job.count)):
             progress.update(task, completed=done)
     Console(highlight=False).print(f"wrote {job.count:,} photos and labels.npz to {job.out}", soft_wrap=True)
+    return 0
+
+
+def _cut(config: Cut) -> int:
+    found = 0
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("photos")
+        for done, so_far in cut(config.of, config.out, config.part):
+            found = so_far
+            progress.update(task, completed=done)
+    Console(highlight=False).print(f"wrote {found:,} {config.part}s and labels.npz to {config.out}", soft_wrap=True)
     return 0
 
 

@@ -17,7 +17,8 @@ from openexpose.synth.scene import framed_points
 
 Part = Literal["body", "hand", "head"]
 PARTS: tuple[Part, ...] = get_args(Part)
-_SKELETONS = {"body": "smplx_lsp", "hand": "freihand", "head": "flame"}
+SKELETONS: Mapping[Part, str] = {"body": "smplx_lsp", "hand": "freihand", "head": "flame"}
+"""Convention of each part's keypoints."""
 LSP_EXTRA = (2, 3, 12, 13)
 """Rows of a J14 regressor that are no joints of SMPL-X: LSP's hips, neck and head top."""
 _BLOCKS = {
@@ -74,7 +75,7 @@ def record_of(photos: Photos, row: int, photo: str, part: Part, shapes: PartShap
     known = (m[:, 2] > 0.05) & (np.abs(px - side / 2) < _FAR_PX * side).all(1)
     xyc = np.column_stack([px, np.ones(len(px))]) * known[:, None]
     xyzc = np.column_stack([m, np.ones(len(m))])
-    skeleton = Skeleton.read(_SKELETONS[part])
+    skeleton = Skeleton.read(SKELETONS[part])
     visible = photos.visible[row].cpu().numpy()
     extras: dict[str, object] = {
         "visible": visible.astype(np.uint8),

@@ -80,14 +80,15 @@ class Photographer:
         photos = self.studio.shoot([self.studio.draw(self.job.seed, index)])
         name = f"images/{self.job.seed}_{index:07d}.jpg"
         rgb = np.ascontiguousarray(photos.rgb[0].numpy()[..., ::-1])
-        _write(self.job.out / name, ".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        write_picture(self.job.out / name, ".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         if self.job.masks:
             mask = photos.mask[0].numpy().astype(np.uint8) * 255
-            _write(self.job.out / f"masks/{self.job.seed}_{index:07d}.png", ".png", mask, [])
+            write_picture(self.job.out / f"masks/{self.job.seed}_{index:07d}.png", ".png", mask, [])
         return record_of(photos, 0, name, self.job.part, self.shapes)
 
 
-def _write(path: Path, kind: str, pixels: np.ndarray, options: list[int]) -> None:
+def write_picture(path: Path, kind: str, pixels: np.ndarray, options: list[int]) -> None:
+    """Encode (B, G, R) or grey pixels; written whole or not at all. DataError for what cannot be encoded."""
     done, data = cv2.imencode(kind, pixels, options)
     if not done:
         raise DataError(f"cannot encode {path}: a picture of shape {pixels.shape}")
