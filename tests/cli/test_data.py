@@ -3,8 +3,11 @@ import pytest
 from PIL import Image
 
 from openexpose.cli.main import main
+from openexpose.data.convert.common import Options
+from openexpose.data.convert.run import convert
 from openexpose.data.humandata_write import write_records
 from tests.data.toys import ToyStore
+from tests.raw_trees.every import TREES
 
 
 @pytest.fixture
@@ -49,6 +52,15 @@ def test_look_writes_a_sheet_even_with_bad_photos(folder, capsys):
     args = ["data", "look", str(folder / "toy.npz"), "--photos", str(folder), "--out", str(out), "--cell-px", "64"]
     assert main([*args, "--rows", "3", "--versions", "1", "--layout", "body"]) == 0
     assert "1 rows were skipped" in capsys.readouterr().out
+    assert np.asarray(Image.open(out)).shape[1] == 3 * (64 + 8) + 8
+
+
+def test_look_draws_a_hand_with_a_hand_model(tmp_path):
+    root = TREES["freihand"](tmp_path, 4, False)
+    convert("freihand", Options(root, body_models=tmp_path / "body_models"), tmp_path, outputs=("freihand_test",))
+    out = tmp_path / "sheet.png"
+    args = ["data", "look", str(tmp_path / "freihand_test.npz"), "--photos", str(root), "--out", str(out)]
+    assert main([*args, "--model", "free-hand", "--versions", "0", "--cell-px", "64"]) == 0
     assert np.asarray(Image.open(out)).shape[1] == 3 * (64 + 8) + 8
 
 

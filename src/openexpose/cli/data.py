@@ -200,7 +200,7 @@ def _look(config: Look) -> int:
         raise ConfigError(f"--first {config.first}: the file has rows 0 to {len(store) - 1}")
     model = None
     if config.model is not None:
-        model = load_model(config.model, num_betas=layout.betas, num_expression=layout.expression or None)
+        model = load_model(config.model, num_betas=None)
     made = contact_sheet(samples, rows.tolist(), LookConfig(config.versions, config.cell_px), model)
     picture = made.picture
     with write_atomically(config.out) as temporary:
@@ -215,14 +215,18 @@ def _look(config: Look) -> int:
 
 
 def _layout_of(config: Look, store: Store) -> tuple[TargetLayout, augment.AugmentConfig]:
-    """Targets and augmentation of the chosen network; for a file's own keypoints, the body network's."""
-    match config.layout:
-        case "head":
-            return head_layout(), augment.head()
-        case "hand":
-            return hand_layout(), augment.hand()
-        case "body":
-            return body_layout(), augment.body()
-    points = store.row(0).keypoints2d
-    layout = body_layout()
-    return (layout if points is None else replace(layout, skeleton=points.skeleton)), augment.body()
+    """Targets and augmentation of the chosen network; for a file's own, of the network for such rows."""
+    row, kind = store.row(0), config.layout
+    if kind == "own":
+        part = "hand" if "right_hand_pose" in row.params else "head" if "jaw_pose" in row.params else "body"
+        kind = "body" if "body_pose" in row.params else part
+    layout, cfg = {
+        "head": (head_layout(), augment.head()),
+        "hand": (hand_layout(), augment.hand()),
+        "body": (body_layout(), augment.body()),
+    }[kind]
+    if config.layout != "own":
+        return layout, cfg
+    betas, expression = (len(row.params.get(k, ())) for k in ("betas", "expression"))
+    skeleton = layout.skeleton if row.keypoints2d is None else row.keypoints2d.skeleton
+    return replace(layout, skeleton=skeleton, betas=betas or layout.betas, expression=expression), cfg

@@ -7,16 +7,20 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from openexpose import images
 from openexpose.body import BodyModel
 from openexpose.body.params import join_pose
 from openexpose.data.augment import AugmentConfig
-from openexpose.data.dataset import Samples
+from openexpose.data.dataset import HumanDataStore, Samples
+from openexpose.data.record import Record
 from openexpose.data.sample import Sample
+from openexpose.data.targets import PARAM_FAMILIES
 from openexpose.errors import DataError
 from openexpose.geometry.affine import moved, resample
-from openexpose.geometry.camera import WeakCamera
+from openexpose.geometry.camera import PerspectiveCamera, WeakCamera
+from openexpose.geometry.rotations import axis_angle_to_matrix
 from openexpose.render.overlay import PALETTE, composite, draw_bones, draw_keypoints
 from openexpose.render.raycast import render
 from openexpose.render.scene import BLUE
@@ -70,7 +74,14 @@ def contact_sheet(samples: Samples, rows: Sequence[int], cfg: LookConfig, model:
             crop_panel(first, samples.layout.skeleton, cfg.cell_px),
         ]
         captions += [f"{first.row}: {first.photo}", "crop"]
-        if model is not None:
+        record = _whole_record(samples, first.row)
+        if _has_mesh(record):
+            pictures.append(vertices_panel(first, record, model, cfg.cell_px))
+            captions.append("vertices of the row")
+        elif model is not None and record.family not in PARAM_FAMILIES:
+            pictures.append(boxed_panel(first, record, model, cfg.cell_px))
+            captions.append("params of the row, put into its box")
+        elif model is not None:
             pictures.append(mesh_panel(first, samples.layout.skeleton, model, cfg.cell_px))
             captions.append("params of the row")
         for version in range(cfg.versions):
@@ -111,7 +122,7 @@ def photo_panel(samples: Samples, row: int, cell_px: int) -> Picture:
 def crop_panel(sample: Sample, skeleton: Skeleton, cell_px: int) -> Picture:
     """Return a sample's crop with its 2D targets."""
     scale = cell_px / sample.crop.shape[0]
-    panel = np.asarray(cv2.resize(sample.crop.numpy(), (cell_px, cell_px), interpolation=cv2.INTER_AREA), np.uint8)
+    panel = _plain(sample, cell_px)
     xyc = sample.targets["keypoints2d"].value.numpy().astype(np.float64)
     return _drawn(panel, np.where(xyc[:, 2:] > 0, (xyc[:, :2] + 0.5) * scale - 0.5, np.nan), skeleton)
 
@@ -124,8 +135,7 @@ def mesh_panel(
     skeleton: convention of the sample's 2D targets. Data sets store no camera: the one that fits the body's points to
     the targets of the same names best is used. Without such keypoints or params the picture comes back without a body.
     """
-    panel = np.asarray(cv2.resize(sample.crop.numpy(), (cell_px, cell_px), interpolation=cv2.INTER_AREA), np.uint8)
-    panel = panel if over is None else over
+    panel = _plain(sample, cell_px) if over is None else over
     known = {n: t.value[None] for n, t in sample.targets.items() if float(t.weight) > 0}
     if "global_orient" not in known:
         return panel
@@ -133,8 +143,9 @@ def mesh_panel(
     blocks = {
         names.get(n, n): v if v.ndim == 4 else v[:, None] for n, v in known.items() if n.endswith(("pose", "orient"))
     }
-    betas = known["betas"] if "betas" in known else torch.zeros(1, model.num_betas)
-    mesh = model.shape(betas, known.get("expression")).pose(join_pose(model.family, blocks), torch.zeros(1, 3)).skin()
+    betas = _sized(known.get("betas"), model.num_betas)
+    expression = _sized(known.get("expression"), model.num_expression)
+    mesh = model.shape(betas, expression).pose(join_pose(model.family, blocks), torch.zeros(1, 3)).skin()
     target = sample.targets["keypoints2d"].value.numpy().astype(np.float64)
     place = {name: k for k, name in enumerate(skeleton.names)}
     shared = [(k, place[name]) for k, name in enumerate(model.keypoint_names) if name in place]
@@ -149,6 +160,74 @@ def mesh_panel(
     camera = camera.moved(T, width_px=cell_px, height_px=cell_px)
     rendered = render(mesh.vertices_m[0].numpy(), mesh.faces.numpy(), camera, material=BLUE)
     return composite(panel, rendered, opacity=0.75)
+
+
+def vertices_panel(sample: Sample, record: Record, model: BodyModel | None, cell_px: int) -> Picture:
+    """Return the mesh that a row holds (`vertices`, `cam_param`: K, R, T) where its camera sees it in the plain crop.
+
+    As a surface if the model has as many vertices, else as dots.
+    """
+    panel, T = _plain(sample, cell_px), _T_cell_photo(sample, cell_px)
+    motion = np.eye(4)
+    motion[:3, :3], motion[:3, 3] = record.extras["cam_param/R"], record.extras["cam_param/T"]
+    vertices_m = np.asarray(record.extras["vertices"], np.float64)
+    camera = PerspectiveCamera(T @ np.asarray(record.extras["cam_param/K"]), motion, cell_px, cell_px)
+    if model is not None and len(vertices_m) == model.num_vertices:
+        return composite(panel, render(vertices_m, model.faces.numpy(), camera, material=BLUE), opacity=0.75)
+    some = camera.project(vertices_m[:: max(1, len(vertices_m) // 1500)])
+    return draw_keypoints(panel, some, colours=[_LEFT] * len(some), radius_px=0.8)
+
+
+def boxed_panel(sample: Sample, record: Record, model: BodyModel, cell_px: int) -> Picture:
+    """Return the body of SMPL params, which have no place of their own, filling the row's box.
+
+    A SMPL-X model takes the 21 joints that the two share.
+    """
+    panel = _plain(sample, cell_px)
+    if not {"global_orient", "body_pose"} <= set(record.params) or record.box_xywh_px is None:
+        return panel
+    joints = 23 if model.family == "smpl" else 21
+    R = {k: axis_angle_to_matrix(torch.from_numpy(np.asarray(v).reshape(-1, 3)[:joints]).float()[None])
+         for k, v in record.params.items() if k in ("global_orient", "body_pose")}  # fmt: skip
+    betas = torch.from_numpy(np.asarray(record.params["betas"])).float()[None] if "betas" in record.params else None
+    mesh = model.shape(_sized(betas, model.num_betas)).pose(join_pose(model.family, R), torch.zeros(1, 3)).skin()
+    vertices_m = mesh.vertices_m[0].numpy().astype(np.float64)
+    x, y, w, h = record.box_xywh_px
+    lo, hi = moved(_T_cell_photo(sample, cell_px)[:2], np.array([[x, y], [x + w, y + h]]))
+    low, high = vertices_m[:, :2].min(0), vertices_m[:, :2].max(0)
+    scale = 2 / (cell_px - 1) * float((hi - lo).max() / (high - low).max())
+    tx, ty = ((lo + hi) / (cell_px - 1) - 1) / scale - (low + high) / 2
+    camera = WeakCamera.in_crop(scale, float(tx), float(ty), side_px=cell_px)
+    return composite(panel, render(vertices_m, mesh.faces.numpy(), camera, material=BLUE), opacity=0.75)
+
+
+def _sized(values: Tensor | None, want: int) -> Tensor:
+    """The first `want` coefficients, zero where a row knows fewer: (1, want)."""
+    out = torch.zeros(1, want)
+    if values is not None:
+        out[:, : values.shape[1]] = values[:, :want]
+    return out
+
+
+def _whole_record(samples: Samples, row: int) -> Record:
+    """A row with whatever else its file holds."""
+    store = samples.store
+    return store.data.row(row, extras=True) if isinstance(store, HumanDataStore) else store.row(row)
+
+
+def _has_mesh(record: Record) -> bool:
+    return {"vertices", "cam_param/K", "cam_param/R", "cam_param/T"} <= set(record.extras)
+
+
+def _plain(sample: Sample, cell_px: int) -> Picture:
+    return np.asarray(cv2.resize(sample.crop.numpy(), (cell_px, cell_px), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _T_cell_photo(sample: Sample, cell_px: int) -> Float[np.ndarray, "3 3"]:
+    """Pixels of the photo -> pixels of a panel that shows the sample's crop."""
+    k = cell_px / sample.crop.shape[0]
+    T_cell_crop = np.array([[k, 0, 0.5 * k - 0.5], [0, k, 0.5 * k - 0.5], [0, 0, 1]])
+    return T_cell_crop @ np.vstack([sample.T_crop_photo.numpy().astype(np.float64), [0, 0, 1]])
 
 
 def fitted_camera(points_m: Float[np.ndarray, "K 3"], xyc_px: Float[np.ndarray, "K 3"], crop_px: int) -> WeakCamera:
