@@ -5,7 +5,7 @@ reads what all pieces share, once in each process, and `rows` yields the `Record
 everything that had to be left out. It never writes anything: `run.py` does.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -154,7 +154,7 @@ def need_keys(found: Mapping[str, object], wanted: Sequence[str], where: Path) -
 
 def same_length(columns: Mapping[str, Sequence[object] | np.ndarray], where: Path) -> int:
     """Return the number of rows that all columns of a file have; DataError if they differ (a truncated file)."""
-    single = [k for k, v in columns.items() if not np.ndim(v)]
+    single = [k for k, v in columns.items() if not isinstance(v, Sized) or getattr(v, "ndim", 1) == 0]
     if single:
         raise DataError(f"{where}: {single} should have a value for each row; it is another version, or another file")
     lengths = {k: len(v) for k, v in columns.items()}

@@ -49,7 +49,7 @@ def load(output: str, options: Options) -> Columns:
     file = need_file(options.root / FILE, "the FLAME fits to FFHQ, from the ExPose site")
     found = read_npz(file)
     need_keys(found, list(_SHAPES), file)
-    count = same_length({k: found[k] for k in _SHAPES if np.ndim(found[k])}, file)
+    count = same_length({k: found[k] for k in _SHAPES}, file)
     columns: Columns = {k: numbers(found[k], s, f"{file}: {k}") for k, s in _SHAPES.items() if k != "img_fnames"}
     columns["img_fnames"] = np.asarray([_text(v) for v in found["img_fnames"].reshape(-1).tolist()], object)
     first = int(TRAIN_SHARE * count)
