@@ -1,4 +1,5 @@
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -195,6 +196,24 @@ def test_focal_length_of_exif(value, want):
         assert photo.focal_px == (None if want is None else pytest.approx(want))  # pixels
 
 
-def test_heic_says_which_package_reads_it():
+def test_heic_says_which_package_reads_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     with pytest.raises(MissingExtra, match="pip install pillow-heif"):
         images.read_rgb(b"\0\0\0\x18ftypheic" + bytes(100), name="phone.heic")
+
+
+def test_heic_of_a_phone_is_read_upright():
+    heif = pytest.importorskip("pillow_heif")
+    rgb, exif = scene(120, 168), Image.Exif()
+    exif[0x0112] = 6
+    turned = heif.from_pillow(Image.fromarray(np.ascontiguousarray(np.rot90(rgb))))
+    turned.info["exif"] = exif.tobytes()  # the encoder turns it into the container's own rotation, which counts
+    out = io.BytesIO()
+    turned.save(out, quality=95)
+    data = out.getvalue()
+    assert b"irot" in data and images.photo_size(data) == (168, 120)
+    assert np.abs(images.read_rgb(data).astype(int) - rgb).mean() < 4  # grey levels, lossy
+    for length in (40, len(data) // 2, len(data) - 50):
+        with pytest.raises(DataError, match="phone.heic"):
+            images.read_rgb(data[:length], name="phone.heic")
