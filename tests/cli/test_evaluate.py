@@ -1,6 +1,7 @@
 """`openexpose eval`: tables on the screen, what lacks files is named, two results are compared."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,14 @@ def test_one_benchmark_and_all_and_diff(hands: Mini, tmp_path: Path, capsys: pyt
     screen = flat(capsys.readouterr().out)
     assert "freihand, protocol mmhuman3d, 3 samples" in screen and "10.03" in screen and "bbox_xywh" in screen
     every = All(hands.weights, hands.tree, out=tmp_path / "all", trained_on="licensed", fast=False, gallery=0, n=2)
+    every = replace(every, qualities=("HQ", "LQ"))
     assert run(every) == 1  # the other three lack their files
     captured = capsys.readouterr()
-    assert "ehf not run" in captured.err and "only the first 2 of 3 rows" in flat(captured.out)
+    assert (
+        "ehf not run" in captured.err
+        and "stirling LQ not run" in captured.err
+        and "only the first 2 of 3 rows" in flat(captured.out)
+    )
     page = (tmp_path / "all/results.html").read_text()
     assert "Not run" in page and "SMPLX_NEUTRAL" in page and "10.03" in page
     document = json.loads((tmp_path / "all/results.json").read_text())

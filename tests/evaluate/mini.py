@@ -1,6 +1,7 @@
 """Miniature data trees of the four benchmarks: raw data sets in their own formats, converted, and toy body models."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,9 +16,9 @@ import tests.raw_trees.freihand as raw_freihand
 from openexpose.body import BodyModel, ModelArrays
 from openexpose.body.files import write_model
 from openexpose.body.load import load_model
+from openexpose.cli.main import main
 from openexpose.data.convert.common import Options
 from openexpose.data.convert.run import convert
-from openexpose.evaluate.ranks import launch
 from openexpose.evaluate.run import Name, Prepared, Result, Setup, predict, prepare, score
 from openexpose.geometry.rotations import axis_angle_to_matrix
 from openexpose.nets.params import BodyParams, HandParams, HeadParams
@@ -206,13 +207,13 @@ def mini_stirling(tree: Path) -> Mini:
     return Mini(tree, save_tiny(tree / "tiny.safetensors"), params)
 
 
-def answer_as_rank(setup: Setup, rank: int, port: int) -> None:
-    """One of two processes, with the environment that torchrun gives them."""
+def command_as_rank(args: Sequence[str], rank: int, port: int) -> None:
+    """`openexpose ARGS` as one of two processes, with the environment that torchrun gives them."""
     names = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
     os.environ |= {k: str(v) for k, v in names.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
     torch.set_num_threads(1)
-    here = launch("cpu", 2)
-    predict(prepare("ehf", replace(setup, rank=here.rank, ranks=here.ranks, device=here.device)))
-    here.wait()
+    status = main(args)
+    assert torch.distributed.get_backend() == "gloo" and torch.distributed.get_world_size() == 2
     torch.distributed.destroy_process_group()
+    sys.exit(status)

@@ -132,6 +132,8 @@ def test_stirling_truth_as_prediction_reaches_the_floor(faces: Mini, tmp_path: P
     assert max(found.values()) < FLOOR_MM
     assert result.outcomes[0].derived["factor applied by the alignment"] == pytest.approx(1, abs=1e-5)
     assert "mean distance" in said(result) and "nothing is squared" in said(result)
+    (around,) = result.outcomes[0].parts.values()
+    assert {"nose bottom", "left mouth corner"} <= set(around) and max(around.values()) < FLOOR_MM
 
 
 def test_networks_answer_and_the_page_is_whole(ehf: Mini, tmp_path: Path) -> None:
@@ -149,6 +151,11 @@ def test_networks_answer_and_the_page_is_whole(ehf: Mini, tmp_path: Path) -> Non
     assert made >= {"results.json", "results.html", "ehf_mmhuman3d.csv", "ehf_mmhuman3d.html", *entry["plots"]}
     assert "no &lt;files&gt;" in (tmp_path / "results.html").read_text()
     assert (tmp_path / "ehf_mmhuman3d.html").read_text().count("<figcaption>") == 4
+    assert (
+        '<a href="ehf_mmhuman3d.html">ehf, protocol mmhuman3d, 3 samples</a>' in (tmp_path / "results.html").read_text()
+    )
+    body = entry["parts"]["BODY PA-MPJPE per joint"]
+    assert len(body) == 27 and np.mean(list(body.values())) == pytest.approx(values(result)["BODY PA-MPJPE"])
 
 
 def test_interrupted_runs_resume_and_ranks_share_exactly(ehf: Mini, tmp_path: Path) -> None:

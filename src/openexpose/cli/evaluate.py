@@ -1,8 +1,7 @@
 """`openexpose eval 3dpw|stirling|freihand|ehf|all|diff`: the published tables, and whether two results differ."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,11 +9,10 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from openexpose.assets.find import data_root
-from openexpose.errors import AssetError, ConfigError, DataError, WeightsError
+from openexpose.cli.evaluate_screen import progress, show
+from openexpose.errors import AssetError, ConfigError, DataError, OpenExposeError, WeightsError
 from openexpose.evaluate import compare
 from openexpose.evaluate.cast import TrainedOn, Transfer
 from openexpose.evaluate.gallery import CASES
@@ -27,9 +25,6 @@ from openexpose.evaluate.score import Protocol
 from openexpose.evaluate.sitters import BOX_SCALE
 from openexpose.evaluate.truths import Quality
 from openexpose.nets.params import Part
-
-_WIDTH = 120
-"""Characters a line where the output is no terminal."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +107,8 @@ class All(Common):
     """Head network for Stirling/ESRC."""
     truth: Truth = "gendered"
     """3DPW: SMPL of each person's gender, or the neutral one: a quirk of the reference."""
+    qualities: tuple[Quality, ...] = ("HQ",)
+    """Stirling/ESRC: sharp photos, blurred photos, or both."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ def run(config: Pw3d | Stirling | FreiHand | Ehf | All | Diff) -> int:
     """Evaluate or compare. 0 when every benchmark asked for was scored, whatever the figures are."""
     if isinstance(config, Diff):
         found = compare.compare(config.a, config.b, level=config.level, resamples=config.resamples, seed=config.seed)
-        _print(compare.table(found, level=config.level))
+        show(compare.table(found, level=config.level))
         return 0
     if config.gallery < 0:
         raise ConfigError(f"--gallery {config.gallery}: 0 or more")
@@ -161,14 +158,18 @@ def _all(config: All) -> int:
     }
     results: list[Result] = []
     not_run: dict[str, str] = {}
-    for name, bench in BENCHES.items():
+    wanted: list[tuple[Name, Quality]] = [
+        (name, q) for name in BENCHES for q in (config.qualities if name == "stirling" else ("HQ",))
+    ]
+    for name, quality in wanted:
+        bench = BENCHES[name]
         weights = (None if bench.whole else own[bench.part]) or config.weights
         try:
             if weights is None:
                 raise ConfigError("no weights were given for it")
-            result = _one(name, _setup(config, weights, out, here, config.truth), here)
+            result = _one(name, _setup(config, weights, out, here, config.truth, quality), here)
         except (AssetError, ConfigError, DataError, WeightsError) as e:
-            not_run[name] = str(e)
+            not_run[name if quality == "HQ" else f"{name} {quality}"] = str(e)
             continue
         results += [] if result is None else [result]
     if here.rank > 0:
@@ -177,15 +178,21 @@ def _all(config: All) -> int:
         raise DataError("no benchmark could be run:\n" + "\n".join(f"{k}: {v}" for k, v in not_run.items()))
     status = _finish(out, results, not_run, config.gallery)
     for which, why in not_run.items():
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]{which} not run:[/] {escape(why)}")
+        _complain(f"{which} not run", why)
     return 1 if not_run else status
 
 
 def _one(name: Name, setup: Setup, here: Ranks) -> Result | None:
     """The result, or None in processes other than the first."""
     prepared = prepare(name, setup)
-    with _progress(name, len(prepared.people) if here.ranks == 1 else None) as tell:
-        predict(prepared, done=tell)
+    try:
+        with progress(name, len(prepared.people) if here.ranks == 1 else None) as tell:
+            predict(prepared, done=tell)
+    except OpenExposeError as e:
+        if here.rank > 0:
+            _complain(f"{name}, process {here.rank}", str(e))
+        here.wait()  # the others come here too, and would wait for ever
+        raise
     here.wait()
     return score(prepared) if here.rank == 0 else None
 
@@ -222,6 +229,10 @@ def _setup(
     )
 
 
+def _complain(about: str, why: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]{about}:[/] {escape(why)}")
+
+
 def _given(weights: Path | None) -> Path:
     if weights is None:
         raise ConfigError(
@@ -234,27 +245,7 @@ def _given(weights: Path | None) -> Path:
 def _finish(out: Path, results: Sequence[Result], not_run: dict[str, str], cases: int) -> int:
     for result in results:
         for outcome in result.outcomes:
-            _print(table(outcome))
+            show(table(outcome))
     path = write_results(out, results, command=["openexpose", *sys.argv[1:]], not_run=not_run, cases=cases)
     Console(soft_wrap=True, highlight=False).print(escape(f"wrote {path}, results.html, CSV files and plots beside it"))
     return 0
-
-
-def _print(what: Table) -> None:
-    console = Console()
-    if console.width < _WIDTH and not console.is_terminal:
-        console = Console(width=_WIDTH)
-    console.print(what)
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on the error stream; what is yielded is told how many rows are done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-
-        def tell(done: int) -> None:
-            progress.update(task, completed=done)
-
-        yield tell

@@ -2,17 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from openexpose.cli.evaluate_screen import progress, show
 from openexpose.errors import ConfigError
 from openexpose.evaluate import faces, lsp, synth
 from openexpose.evaluate.gallery import Draw, gallery_page
@@ -25,8 +23,6 @@ from openexpose.predict.predictor import shipped_weights
 from openexpose.synth.sets import TEST_SETS
 
 SetName = Literal["synth-body", "synth-hand", "synth-head"]
-_WIDTH = 110
-"""Characters a line where the output is no terminal."""
 _LEGEND = "green: truth, red: prediction"
 
 
@@ -119,7 +115,7 @@ def _synth(c: Synth) -> int:
     for name in names:
         test_set = TEST_SETS[name]
         people = RenderedSet(c.data, test_set, test_set.count if c.n is None else c.n)
-        with _progress(f"{name}: rendering", len(people)) as tell:
+        with progress(f"{name}: rendering", len(people)) as tell:
             for done in render(c.data, test_set, len(people), workers=c.workers or os.cpu_count() or 1):
                 tell(done)
         if nets is not None:
@@ -133,7 +129,7 @@ def _synth(c: Synth) -> int:
 
 def _synth_results(nets: Networks, people: RenderedSet, box_scale: float) -> list[_Result]:
     test_set = people.test_set
-    with _progress(test_set.name, len(people)) as tell:
+    with progress(test_set.name, len(people)) as tell:
         if test_set.part == "body":
             scored = synth.score_bodies(nets, people, scale=box_scale, done=tell)
         else:
@@ -142,7 +138,7 @@ def _synth_results(nets: Networks, people: RenderedSet, box_scale: float) -> lis
     out = []
     for outcome in scored.outcomes:
         is_main = outcome.benchmark == test_set.name
-        _print(variants_table(outcome, full=test_set.count if is_main else None))
+        show(variants_table(outcome, full=test_set.count if is_main else None))
         draw = partial(synth.picture, nets, people, scored) if is_main else None
         out.append(_Result(outcome, scored.names[outcome.benchmark], figure, draw))
     return out
@@ -153,9 +149,9 @@ def _lsp(c: Lsp) -> int:
     nets, people = Networks.load(path), lsp.read(c.data)
     full = len(people)
     people = people if c.n is None else people.some(range(min(c.n, full)))
-    with _progress("lsp", len(people)) as tell:
+    with progress("lsp", len(people)) as tell:
         scored = lsp.score(nets, people, scale=c.box_scale, done=tell)
-    _print(variants_table(scored.outcome, full=full))
+    show(variants_table(scored.outcome, full=full))
     result = _Result(scored.outcome, people.names, lsp.FIGURE, partial(lsp.picture, nets, people, scored))
     return _finish(c.out, [result], [path, c.data if c.data.is_file() else c.data / "joints.mat"], c.gallery)
 
@@ -163,9 +159,9 @@ def _lsp(c: Lsp) -> int:
 def _faces(c: Faces) -> int:
     path = _weights(c.weights)
     nets, people = Networks.load(path), faces.read(c.data)
-    with _progress("faces", len(people)) as tell:
+    with progress("faces", len(people)) as tell:
         scored = faces.score(nets, people, scale=c.box_scale, done=tell)
-    _print(variants_table(scored.outcome))
+    show(variants_table(scored.outcome))
     result = _Result(scored.outcome, people.names, faces.FIGURE, partial(faces.picture, nets, people, scored))
     return _finish(c.out, [result], [path, c.data], c.gallery)
 
@@ -196,23 +192,3 @@ def _finish(
             page.write(written[-1])
     Console(highlight=False).print("wrote " + ", ".join(str(p) for p in written), soft_wrap=True)
     return 0
-
-
-def _print(table: Table) -> None:
-    console = Console()
-    if console.width < _WIDTH and not console.is_terminal:
-        console = Console(width=_WIDTH)
-    console.print(table)
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on the error stream; what is yielded is told how many are done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-
-        def tell(done: int) -> None:
-            progress.update(task, completed=done)
-
-        yield tell

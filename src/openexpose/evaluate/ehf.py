@@ -17,7 +17,7 @@ from torch import Tensor
 from openexpose.body import ModelArrays
 from openexpose.errors import ConfigError, ShapeError
 from openexpose.evaluate.score import Outcome, Protocol, Score
-from openexpose.metrics import Surface, fit_similarity, mpjpe_mm, pve_mm, tr_v2v_mm
+from openexpose.metrics import Surface, fit_similarity, mpjpe_mm, point_errors_mm, pve_mm, tr_v2v_mm
 from openexpose.skeleton import Skeleton, part_of
 
 HANDS = {"RIGHT_HAND": "right_hand", "LEFT_HAND": "left_hand"}
@@ -127,7 +127,11 @@ def _mmhuman3d(anatomy: Anatomy, pred: Tensor, true: Tensor, v: Tensor, w: Tenso
         "each part is Procrustes-aligned on its own; MPJPE (76 points) and PVE compare model frames as they are",
         f"body model: {anatomy.label}",
     )
-    return Outcome("ehf", "mmhuman3d", tuple(scores), said, {"PA-PVE per part": _bars(scores, "PA-PVE")})
+    parts = {"PA-PVE per part": _bars(scores, "PA-PVE")}
+    for part, rows in anatomy.joint_rows.items():
+        errors_mm = point_errors_mm(pred[:, rows], true[:, rows], align="procrustes").mean(0)
+        parts[f"{part} PA-MPJPE per joint"] = {anatomy.names[i]: float(e) for i, e in zip(rows, errors_mm, strict=True)}
+    return Outcome("ehf", "mmhuman3d", tuple(scores), said, parts)
 
 
 def _paper(
@@ -161,7 +165,8 @@ def _paper(
         "P2S: scan points to the mesh after Procrustes on the vertices; mean and median over all scan points",
         f"body model: {anatomy.label}; the paper's text was not at hand for parts and roots",
     )
-    return Outcome("ehf", "paper", tuple(scores), said, {"PA-V2V per part": _bars(scores, "PA-V2V")})
+    parts = {f"{figure} per part": _bars(scores, figure) for figure in ("PA-V2V", "TR-V2V")}
+    return Outcome("ehf", "paper", tuple(scores), said, parts)
 
 
 def _scan_scores(anatomy: Anatomy, v: Tensor, w: Tensor, scans_m: Sequence[NDArray[np.floating]]) -> list[Score]:

@@ -20,6 +20,7 @@ def histograms_png(outcome: Outcome) -> bytes:
         axes.hist(score.each, bins=min(60, max(5, int(np.sqrt(len(score.each)) * 2))), color="#7a8fa6")
         axes.axvline(score.value, color="#b03a2e", label=f"{score.summary} {score.value:.4g}")
         axes.axvline(np.quantile(score.each, 0.95), color="#b03a2e", linestyle=":", label="95 %")
+        axes.margins(y=0.3)  # room for the legend
         axes.set_title(score.name, fontsize=9)
         axes.set_xlabel(score.unit, fontsize=8)
         axes.tick_params(labelsize=7)
@@ -39,6 +40,7 @@ def bars_png(outcome: Outcome) -> bytes:
         axes.set_title(title, fontsize=9)
         axes.set_xlabel(title.rpartition("[")[2].rstrip("]") if title.endswith("]") else "mm", fontsize=8)
         axes.tick_params(labelsize=7)
+        axes.margins(x=0.15)  # room for the numbers
         for y, value in enumerate(group.values()):
             axes.text(value, y, f" {value:.1f}", va="center", fontsize=7)
     return _png(figure)

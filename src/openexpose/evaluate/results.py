@@ -1,6 +1,8 @@
 """The results page of one or several benchmarks: results.json, CSV, plots, a page for each, and one for all."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from openexpose.evaluate.gallery import CASES, figures_table, write_gallery
@@ -36,13 +38,37 @@ def write_results(
             has = any(s.name == result.figure for s in outcome.scores)
             figure = result.figure if has else ""
             write_gallery(folder, outcome, result.names, result.draw, figure=figure, about=about, cases=cases)
-    summary(outcomes, provenance, not_run or {}).write(folder / "results.html")
+    pages = {_titled(o): f"{o.benchmark}_{o.protocol}.html" for o in outcomes if cases}
+    summary(outcomes, provenance, not_run or {}, pages).write(folder / "results.html")
     return path
 
 
-def summary(outcomes: Sequence[Outcome], provenance: Provenance, not_run: Mapping[str, str]) -> Page:
-    """All tables below each other, what was not run and why, and where the numbers come from."""
-    sections: list[Section] = [_table(o) for o in outcomes]
+@dataclass(frozen=True)
+class Links:
+    """Other pages of the same folder."""
+
+    title: str
+    pages: Mapping[str, str]
+    """Words -> file."""
+    lead: str = ""
+
+    def body(self) -> str:
+        """HTML, escaped."""
+        return "".join(f'<p><a href="{escape(file)}">{escape(words)}</a></p>' for words, file in self.pages.items())
+
+
+def summary(
+    outcomes: Sequence[Outcome],
+    provenance: Provenance,
+    not_run: Mapping[str, str],
+    pages: Mapping[str, str] | None = None,
+) -> Page:
+    """All tables below each other, what was not run and why, and where the numbers come from.
+
+    pages: words -> file of the pages with drawings, which are linked to.
+    """
+    sections: list[Section] = [Links("Worst and median samples, plots", pages)] if pages else []
+    sections += [_table(o) for o in outcomes]
     if not_run:
         sections.append(Text("Not run", [f"{name}: {why}" for name, why in not_run.items()]))
     versions = ", ".join(f"{k} {v}" for k, v in provenance.versions.items())
@@ -52,5 +78,8 @@ def summary(outcomes: Sequence[Outcome], provenance: Provenance, not_run: Mappin
 
 
 def _table(outcome: Outcome) -> Table:
-    title = f"{outcome.benchmark}, protocol {outcome.protocol}, {outcome.samples} samples"
-    return figures_table(outcome, title=title, lead="; ".join(outcome.said))
+    return figures_table(outcome, title=_titled(outcome), lead="; ".join(outcome.said))
+
+
+def _titled(outcome: Outcome) -> str:
+    return f"{outcome.benchmark}, protocol {outcome.protocol}, {outcome.samples} samples"

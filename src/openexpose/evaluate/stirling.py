@@ -11,11 +11,13 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from openexpose.body import Posed
 from openexpose.errors import ConfigError, DataError
 from openexpose.evaluate.score import Outcome, Protocol, Score
-from openexpose.metrics import fit_similarity, scan_distances
+from openexpose.metrics import FaceMask, fit_similarity, scan_distances
+from openexpose.metrics.scan import LANDMARKS_7
 from openexpose.skeleton import Skeleton
 
 MM = 1000.0
@@ -52,9 +54,13 @@ def outcome(posed: Posed, scans: Sequence[Scan], *, protocol: Protocol, quality:
         )
     faces = model.faces.cpu().numpy()
     distances_mm, factors = [], []
+    total_mm, count = np.zeros((2, len(LANDMARKS_7)))
     for v, marks, scan in zip(vertices_mm, landmarks_mm, scans, strict=True):  # one scan at a time in memory
         theirs = np.asarray(scan.landmarks_mm, np.float64)
         distances_mm.append(scan_distances(v, faces, marks, scan=scan.points_mm, scan_landmarks=theirs))
+        nearest = cKDTree(theirs).query(scan.points_mm[FaceMask.of(theirs).holds(scan.points_mm)])[1]
+        total_mm += np.bincount(nearest, distances_mm[-1], len(LANDMARKS_7))
+        count += np.bincount(nearest, minlength=len(LANDMARKS_7))
         factors.append(float(fit_similarity(torch.from_numpy(marks), torch.from_numpy(theirs)).scale))
     if protocol == "mmhuman3d":
         scores = [Score("3DRMSE", "mm", np.array([d.mean() for d in distances_mm]))]
@@ -68,4 +74,6 @@ def outcome(posed: Posed, scans: Sequence[Scan], *, protocol: Protocol, quality:
     )
     derived = {"factor applied by the alignment": float(np.mean(factors))}
     benchmark = "stirling" if quality == "HQ" else "stirling-lq"
-    return Outcome(benchmark, protocol, tuple(scores), said, derived=derived)
+    around = {n: float(t / c) for n, t, c in zip(LANDMARKS_7, total_mm, count, strict=True) if c}
+    parts = {"distance of points around each landmark": around}
+    return Outcome(benchmark, protocol, tuple(scores), said, parts, derived)
