@@ -39,6 +39,30 @@ def test_a_sure_heatmap_has_its_peak_and_place(backbone):
     assert (points.at_u.abs() <= 1).all()
 
 
+def test_heatmaps_of_a_mirrored_picture_are_the_mirrored_heatmaps():
+    torch.manual_seed(1)
+    net = PointBackbone(num_points=4, deep=False, fine=16, twins=(1, 0, 2, 3)).eval()
+    torch.nn.init.normal_(net.heat_fine.weight)
+    picture = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        here, there = net(picture)[1], net(picture.flip(-1))[1]
+        assert here.logits.shape == (2, 4, 16, 16)  # stride 4
+        assert (here.logits - there.logits.flip(-1)[:, [1, 0, 2, 3]]).abs().max() < 1e-3  # log shares
+        assert (here.at_u * torch.tensor([-1.0, 1.0]) - there.at_u[:, [1, 0, 2, 3]]).abs().max() < 1e-4
+        net.train()
+        assert net(picture)[0].shape == (2, net.num_features)
+        assert not torch.allclose(net(picture)[1].at_u, here.at_u, atol=1e-3)  # one look while training
+
+
+def test_the_fine_map_starts_as_nothing(backbone):
+    net = PointBackbone(num_points=5, deep=True, fine=16).eval()
+    net.load_state_dict(backbone.state_dict(), strict=False)
+    picture = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        coarse, fine = backbone(picture)[1], net(picture)[1]
+    assert (coarse.at_u - fine.at_u).abs().max() < 0.1  # half crop sides: the same maps, interpolated
+
+
 def test_frozen_stages_get_no_gradient():
     net = PointBackbone(num_points=3, deep=False)
     net.freeze_early()

@@ -1,6 +1,6 @@
 """From a config to networks: the only place where sizes meet classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -18,6 +18,7 @@ from openexpose.nets.params import PARAMS, Part
 from openexpose.nets.points import PointBackbone
 from openexpose.nets.refine import Refiner
 from openexpose.nets.regressor import IterativeRegressor, PartRegressor
+from openexpose.skeleton import Skeleton
 
 FAMILY = {"body": "smplx", "hand": "mano", "head": "flame"}
 """Family of body model that each part's params drive."""
@@ -40,7 +41,8 @@ def build_part(part: Part, config: PartConfig, *, means: Means) -> PartRegressor
 
     Raises ConfigError if timm does not know the backbone.
     """
-    backbone, num_features = build_backbone(config.backbone, len(config.points), config.fine)
+    twins = Skeleton(part, config.points).flip_permutation if config.mirror else ()
+    backbone, num_features = build_backbone(config.backbone, len(config.points), config.fine, twins)
     codec = build_codec(part, config)
     regressor = IterativeRegressor(
         num_features=num_features,
@@ -87,17 +89,18 @@ def build_codec(part: Part, config: PartConfig) -> Codec[Any]:
     return make(num_betas=config.num_betas, num_expression=config.num_expression, confidence=config.confidence)
 
 
-def build_backbone(name: str, num_points: int = 0, fine: int = 0) -> tuple[nn.Module, int]:
+def build_backbone(name: str, num_points: int = 0, fine: int = 0, twins: Sequence[int] = ()) -> tuple[nn.Module, int]:
     """A picture-to-features network with random weights, and how many features it gives.
 
-    num_points: heatmaps that our own small backbones draw; the others draw none.   fine: as `PartConfig.fine`.
+    num_points: heatmaps that our own small backbones draw; the others draw none.   fine, twins: as
+    `PointBackbone` has them.
 
     Raises ConfigError if timm does not know the name.
     """
     if name == "hrnet_w48_expose":
         return HRNetExPose(), HRNetExPose.head_hidden_size
     if name in LITE_BACKBONES:
-        small = PointBackbone(num_points=num_points, deep=name == "lite0_deep", fine=fine)
+        small = PointBackbone(num_points=num_points, deep=name == "lite0_deep", fine=fine, twins=twins)
         return small, small.num_features
     timm: Any = load_timm()
     if not timm.is_model(name):

@@ -43,14 +43,16 @@ class PartConfig:
     """Keypoints that the backbone draws heatmaps of ("lite0" backbones, `points.py`); none for the reference's."""
     fine: int = 0
     """Width of the map at stride 4 that sharpens the heatmaps; 0: they stay at stride 8."""
+    mirror: bool = False
+    """Outside training, heatmaps are the mean of what the crop and its mirror image say; not for hands."""
     lift: int = 0
     """Width of the network that corrects the first guess by the heatmaps' points (`lift.py`); 0: there is none."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for sizes that make no network."""
         object.__setattr__(self, "points", tuple(self.points))  # weight files store lists
-        if self.lift and not self.points:
-            raise ConfigError(f"{self.backbone}: lift={self.lift} needs heatmap points to lift")
+        if not self.points and (self.lift or self.mirror or self.fine):
+            raise ConfigError(f"{self.backbone}: lift, mirror and fine are about heatmap points, and there are none")
         if (self.backbone in LITE_BACKBONES) != bool(self.points):
             raise ConfigError(f"{self.backbone}: heatmap points go with {' and '.join(LITE_BACKBONES)}, and only there")
         for name in ("crop_px", "num_betas", "width", "steps"):
@@ -176,12 +178,12 @@ def lite() -> NetConfig:
     common = PartConfig("lite0_deep", 160, 0.9, upside_down=True, num_betas=10, num_expression=10, width=256,
                         dropout=0.1, points=BODY_POINTS, fine=48)  # fmt: skip
     small = replace(common, backbone="lite0_shallow", crop_px=128, width=192, lift=256)
-    body = replace(common, lift=512)
+    body = replace(common, lift=512, mirror=True)
     return NetConfig(
         "lite",
         body=body,
         hand=replace(small, upside_down=False, num_expression=0, points=freihand),
-        head=replace(small, camera_scale=8.0, num_betas=100, num_expression=50, points=flame),
+        head=replace(small, mirror=True, camera_scale=8.0, num_betas=100, num_expression=50, points=flame),
         zoom=ZoomConfig(hand_scale=2.2, head_scale=1.6),
         refine=RefineConfig(),
     )

@@ -5,6 +5,7 @@ what the picture looks like around them, beside the pooled features (ideas: inte
 features at joints, PARE and PyMAF). Beyond the reference; the `lite` networks use it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,8 @@ class Points:
     def sharpened(self) -> "Points":
         """The same read near each heatmap's strongest cell alone, `peak` being the share of that square.
 
-        It reaches an eighth of the map to every side. The expectation over all cells leans towards the middle where a heatmap has doubts.
+        It reaches an eighth of the map to every side. The expectation over all cells leans towards the middle where a
+        heatmap has doubts.
         """
         h, w = self.logits.shape[-2:]
         share = self.logits.flatten(2).softmax(-1)
@@ -90,18 +92,31 @@ class LiteTrunk(nn.Module):
 class PointBackbone(nn.Module):
     """Trunk, a pyramid down to stride 8, heatmaps there or at stride 4, and a feature vector for the regressor."""
 
+    twins: Tensor
+
     def __init__(
-        self, *, num_points: int, deep: bool, fine: int = 0, width: int = 96, pooled: int = 256, read: int = 24
+        self,
+        *,
+        num_points: int,
+        deep: bool,
+        fine: int = 0,
+        twins: Sequence[int] = (),
+        width: int = 96,
+        pooled: int = 256,
+        read: int = 24,
     ) -> None:
         """width: of the pyramid.  pooled: numbers from the coarsest map.  read: numbers read at each point.
 
         fine: width of the map at stride 4 that sharpens the heatmaps; 0: they stay at stride 8.
+        twins: the point that takes each one's place in a mirror: outside training, heatmaps are the mean of what the
+        picture and its mirror image say. Empty: the picture alone.
 
         Raises ConfigError without points.
         """
         super().__init__()
         if num_points < 1:
             raise ConfigError("a PointBackbone needs at least one point")
+        self.register_buffer("twins", torch.tensor(twins, dtype=torch.int64), persistent=False)
         self.trunk = LiteTrunk(deep=deep)
         self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in self.trunk.widths])
         self.smooth = nn.Conv2d(width, width, 3, padding=1)
@@ -130,6 +145,9 @@ class PointBackbone(nn.Module):
 
     def forward(self, picture: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B F"], Points]:
         """Features for the regressor, and the points. Normalised RGB, S a multiple of 32."""
+        rows, twice = len(picture), len(self.twins) > 0 and not self.training
+        if twice:
+            picture = torch.cat([picture, picture.flip(-1)])
         finest, *maps = self.trunk(picture.contiguous(memory_format=torch.channels_last))
         coarse = maps[-1]
         x = self.lateral[-1](coarse)
@@ -140,6 +158,10 @@ class PointBackbone(nn.Module):
         for layer in self.deepen:
             x = functional.relu(x + layer(x))
         logits = self._sharpened(self.heat(x), x, finest).float()
+        if twice:
+            mirrored = logits[rows:].flip(-1)[:, self.twins]
+            logits = torch.logaddexp(*(m.flatten(2).log_softmax(-1).view_as(m) for m in (logits[:rows], mirrored)))
+            x, coarse = x[:rows], coarse[:rows]
         share = logits.flatten(2).softmax(-1).unflatten(2, logits.shape[2:])
         at_u = expected_u(share)
         share = functional.avg_pool2d(share, 2) * 4 if self.fine else share

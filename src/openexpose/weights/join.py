@@ -16,7 +16,8 @@ from openexpose.weights.native import Provenance, Storage, load_checkpointed, re
 def join(files: Sequence[Path], out: Path, *, preset: str = "lite", storage: Storage = "float16") -> NetConfig:
     """Write one file with the networks of several; each part comes from the first file that has it.
 
-    A part may have been trained on crops of another size (small inputs first); the preset's is what is written.
+    A part may have been trained on crops of another size (small inputs first) or without looking in the mirror; the
+    preset's settings are what is written.
 
     Raises WeightsError if a part is missing, or its sizes are not the preset's.
     """
@@ -30,7 +31,8 @@ def join(files: Sequence[Path], out: Path, *, preset: str = "lite", storage: Sto
         if path is None:
             raise WeightsError(f"no file of {', '.join(map(str, files))} holds the {part} network of {preset!r}")
         held, tensors = load_checkpointed(path)
-        if replace(held.part(part), crop_px=config.part(part).crop_px) != config.part(part):  # convolutional: any crop
+        want = config.part(part)
+        if replace(held.part(part), crop_px=want.crop_px, mirror=want.mirror) != want:  # convolutional: any crop
             raise WeightsError(f"{path}: its {part} network has other sizes than preset {preset!r} of this version")
         state |= {k: v for k, v in tensors.items() if k.startswith(f"{part}.")}
         notes.append(f"{part}: {read_header(path).header.provenance.note}")
