@@ -8,15 +8,16 @@ import numpy as np
 from openexpose.evaluate.score import Outcome
 
 COLUMNS = 3
-"""Histograms side by side."""
+"""Histograms side by side, at most."""
 
 
 def histograms_png(outcome: Outcome) -> bytes:
     """One histogram over samples for each figure, with the figure's value and the worst twentieth marked."""
-    rows = -(-len(outcome.scores) // COLUMNS)
-    figure = _figure(4.0 * COLUMNS, 2.6 * rows + 0.6)
+    columns = min(COLUMNS, len(outcome.scores))
+    rows = -(-len(outcome.scores) // columns)
+    figure = _figure(4.0 * columns, 2.6 * rows + 0.6)
     for k, score in enumerate(outcome.scores):
-        axes = figure.add_subplot(rows, COLUMNS, k + 1)
+        axes = figure.add_subplot(rows, columns, k + 1)
         axes.hist(score.each, bins=min(60, max(5, int(np.sqrt(len(score.each)) * 2))), color="#7a8fa6")
         axes.axvline(score.value, color="#b03a2e", label=f"{score.summary} {score.value:.4g}")
         axes.axvline(np.quantile(score.each, 0.95), color="#b03a2e", linestyle=":", label="95 %")
