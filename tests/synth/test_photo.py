@@ -15,9 +15,9 @@ from openexpose.data.humandata import HumanData
 from openexpose.data.sample import body_layout, hand_layout, head_layout
 from openexpose.errors import ConfigError
 from openexpose.geometry.rotations import axis_angle_to_matrix
-from openexpose.skeleton import Skeleton
+from openexpose.skeleton import J14_EXTRAS, Skeleton
 from openexpose.synth.ahead import DrawAhead
-from openexpose.synth.labels import LSP_EXTRA, PARTS, PartShapes, record_of
+from openexpose.synth.labels import PARTS, PartShapes, record_of
 from openexpose.synth.light import lit_share, openness
 from openexpose.synth.make import Job, make
 from openexpose.synth.mannequin import Mannequin, free_with_whole_face
@@ -36,7 +36,7 @@ def test_params_give_the_keypoints_back(photos: Photos) -> None:
         blocks = ["global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "left_hand_pose"]
         R = axis_angle_to_matrix(torch.cat([p[b].view(-1, 3) for b in [*blocks, "right_hand_pose"]]))
         posed = model.shape(p["betas"], p["expression"]).pose(R, p["transl"])
-        points = torch.cat([posed.keypoints_m(), posed.regressed_m("j14")[list(LSP_EXTRA)]])
+        points = torch.cat([posed.keypoints_m(), posed.regressed_m("j14")[list(J14_EXTRAS.values())]])
         assert record.keypoints3d is not None and record.keypoints2d is not None
         want = record.keypoints3d.xyc[:, :3]
         assert np.abs(points.numpy() - want).max() < 2e-5  # metres; float32 at some metres from the camera

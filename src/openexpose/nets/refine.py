@@ -19,9 +19,8 @@ from openexpose.nets.codec import Estimate
 from openexpose.nets.config import RefineConfig
 from openexpose.nets.params import BodyParams
 from openexpose.nets.points import Points
+from openexpose.skeleton import J14_EXTRAS
 
-LSP_ROWS = {"right_hip_extra": 2, "left_hip_extra": 3, "neck_extra": 12, "headtop": 13}
-"""Points of a J14 regressor that are no keypoints of SMPL-X."""
 CARRIED_BY = {
     "right_hip_extra": "pelvis", "left_hip_extra": "pelvis", "neck_extra": "neck", "headtop": "head", "nose": "head",
     "right_eye": "head", "left_eye": "head", "right_ear": "head", "left_ear": "head",
@@ -143,9 +142,9 @@ def _layout(names: Sequence[str], model: BodyModel) -> _Layout:
     rows, moves = [], torch.zeros(len(names), TURNING, dtype=torch.bool)
     for k, name in enumerate(names):
         joint = CARRIED_BY.get(name, name)
-        if joint not in joints or not (name in LSP_ROWS or name in keypoints):
+        if joint not in joints or not (name in J14_EXTRAS or name in keypoints):
             raise ConfigError(f"the heatmap of {name!r} cannot be followed on {model.label}")
-        rows.append(len(keypoints) + LSP_ROWS[name] if name in LSP_ROWS else keypoints.index(name))
+        rows.append(len(keypoints) + J14_EXTRAS[name] if name in J14_EXTRAS else keypoints.index(name))
         j = joints.index(joint)
         j = j if name in CARRIED_BY else int(model.parents[j])  # a joint does not move itself
         while j >= 0:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
+from types import MappingProxyType
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -33,6 +34,12 @@ _HEAD = re.compile(
     r"|lip_bottom|contour_middle|neck/nose|h36m_jaw|h36m_head|eyeball_unused"
     r"|(eyebrow|eye_brow|nosebridge|nose|eye|mouth|lip|contour)_[0-9])$"
 )
+
+
+J14_EXTRAS: Mapping[str, int] = MappingProxyType(
+    {"right_hip_extra": 2, "left_hip_extra": 3, "neck_extra": 12, "headtop": 13}
+)
+"""Points of LSP that are no keypoints of SMPL-X: name -> row of a J14 regressor (`smplx_lsp` has both)."""
 
 
 def _rows(file: str) -> list[str]:

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from openexpose.body.load import load_arrays
 from openexpose.data.record import Keypoints, Record
-from openexpose.skeleton import Skeleton
+from openexpose.skeleton import J14_EXTRAS, Skeleton
 from openexpose.synth.photo import Photos
 from openexpose.synth.scene import framed_points
 
@@ -19,8 +19,6 @@ Part = Literal["body", "hand", "head"]
 PARTS: tuple[Part, ...] = get_args(Part)
 SKELETONS: Mapping[Part, str] = {"body": "smplx_lsp", "hand": "freihand", "head": "flame"}
 """Convention of each part's keypoints."""
-LSP_EXTRA = (2, 3, 12, 13)
-"""Rows of a J14 regressor that are no joints of SMPL-X: LSP's hips, neck and head top."""
 _BLOCKS = {
     "global_orient": slice(0, 1), "body_pose": slice(1, 22), "jaw_pose": slice(22, 23), "leye_pose": slice(23, 24),
     "reye_pose": slice(24, 25), "left_hand_pose": slice(25, 40), "right_hand_pose": slice(40, 55),
@@ -48,7 +46,7 @@ class PartShapes:
             own = load_arrays(part).shapedirs
             shared = body.shapedirs[body.regions[region]]
             out.append(_about_middle(own, _about_middle(shared, None)))
-        return cls(out[0], out[1], np.asarray(body.regressors["j14"], np.float64)[list(LSP_EXTRA)])
+        return cls(out[0], out[1], np.asarray(body.regressors["j14"], np.float64)[list(J14_EXTRAS.values())])
 
 
 def _about_middle(dirs: NDArray[np.float64], target: NDArray[np.float64] | None) -> NDArray[np.float64]:

@@ -18,10 +18,10 @@ from torch import Tensor
 from openexpose.body import BodyModel, Posed
 from openexpose.errors import ConfigError
 from openexpose.geometry.rotations import axis_angle_to_matrix
+from openexpose.skeleton import J14_EXTRAS
 from openexpose.synth.pose_bank import PoseBank, mirrored
 from openexpose.synth.poses import LIMBS, SOURCE_SHARE
 
-LSP_ROWS = {"right_hip_extra": 2, "left_hip_extra": 3, "neck_extra": 12, "headtop": 13}
 _UPSIDE_DOWN = np.diag([1.0, -1.0, -1.0])
 
 
@@ -66,7 +66,7 @@ class ProxySource(ABC):
 
     def __init__(self, model: BodyModel, names: tuple[str, ...], sight: Sight) -> None:
         """names: of the points. Raises ConfigError for a point that the model does not have."""
-        keypoints, lsp = list(model.keypoint_names), LSP_ROWS if "j14" in model.regressors else {}
+        keypoints, lsp = list(model.keypoint_names), J14_EXTRAS if "j14" in model.regressors else {}
         absent = [n for n in names if n not in keypoints and n not in lsp]
         if absent:
             raise ConfigError(f"{model.label} has no points {absent}")

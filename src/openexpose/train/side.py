@@ -17,11 +17,9 @@ from openexpose.nets.codec import Codec, Estimate
 from openexpose.nets.config import PartConfig
 from openexpose.nets.params import HandParams, Part
 from openexpose.nets.regressor import PartRegressor
+from openexpose.skeleton import J14_EXTRAS
 from openexpose.train.batch import Batch
 from openexpose.train.config import DisturbConfig
-
-LSP_EXTRA_ROWS, LSP_EXTRA_NAMES = (2, 3, 12, 13), ("right_hip_extra", "left_hip_extra", "neck_extra", "headtop")
-"""Points of a J14 regressor that are no keypoints of SMPL-X: rows and names (as in the convention `smplx_lsp`)."""
 
 
 class PartSide(nn.Module):
@@ -39,7 +37,7 @@ class PartSide(nn.Module):
         self.part: Part = part
         self.body_model, self.disturb = body_model, disturb
         self.lsp = part == "body" and bool(config.points)
-        names = (*body_model.keypoint_names, *LSP_EXTRA_NAMES) if self.lsp else body_model.keypoint_names
+        names = (*body_model.keypoint_names, *J14_EXTRAS) if self.lsp else body_model.keypoint_names
         self.loss = NetworkLoss(names, wanted, crop_px=config.crop_px, points=config.points)
 
     def terms(self, network: PartRegressor[Any], batch: Batch) -> dict[str, Term]:
@@ -59,7 +57,7 @@ class PartSide(nn.Module):
         posed = shaped.pose(torch.nan_to_num(params.R_parent_child()))
         points_m = posed.keypoints_m()
         if self.lsp:
-            points_m = torch.cat([points_m, posed.regressed_m("j14")[:, list(LSP_EXTRA_ROWS)]], 1)
+            points_m = torch.cat([points_m, posed.regressed_m("j14")[:, list(J14_EXTRAS.values())]], 1)
         return estimate, points_m, weak_project(points_m, estimate.camera)
 
 
