@@ -75,7 +75,7 @@ def _part_of(of: Path, whole: Record, part: Part, *, mirrored: bool) -> tuple[ND
         k2d = Keypoints(k2d.skeleton, k2d.xyc[twins] * across[:3] + [width - 1, 0, 0] * (k2d.xyc[twins, 2:] > 0))
         k3d = Keypoints(k3d.skeleton, k3d.xyc[_twins(k3d.skeleton)] * across)
         visible = visible[twins[:144]]
-    own = framed_points(part)
+    own = framed_points("hand" if part == "hand" else "head")
     known = own & (k2d.xyc[:144, 2] > 0)
     px = k2d.xyc[:144][known][:, :2]
     if not len(px):
