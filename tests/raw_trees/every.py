@@ -51,7 +51,7 @@ def _spin_smplx(root: Path, rows: int, drawn: bool) -> Path:
 
 def _freihand(root: Path, rows: int, drawn: bool) -> Path:
     write_means(root / "body_models")
-    write_freihand(root / "FreiHand", training=max(1, rows // 4), evaluation=1, drawn=drawn)
+    write_freihand(root / "FreiHand", training=max(2, rows // 4), evaluation=1, drawn=drawn)
     return root / "FreiHand"
 
 

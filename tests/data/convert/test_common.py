@@ -68,9 +68,12 @@ def test_vertices_of_every_kind_of_ply(tmp_path, form):
         order = "<" if "little" in form else ">"
         rows = np.zeros(2, [("x", order + "f8"), ("red", "u1"), ("y", order + "f8"), ("z", order + "f8")])
         rows["x"], rows["y"], rows["z"] = points.T
-        body = rows.tobytes()
+        body = rows.tobytes() + b"\3" + np.array([0, 1, 1], order + "i4").tobytes()
     (tmp_path / "a.ply").write_bytes(head.encode() + body)
     np.testing.assert_array_equal(read_ply_vertices(tmp_path / "a.ply"), points)
+    (tmp_path / "a.ply").write_bytes(head.encode() + body[:-9])
+    with pytest.raises(AssetError, match="ends before its last element"):
+        read_ply_vertices(tmp_path / "a.ply")
     (tmp_path / "a.ply").write_bytes(head.encode() + body[:20])
     with pytest.raises(AssetError, match="claims 2 vertices"):
         read_ply_vertices(tmp_path / "a.ply")

@@ -23,7 +23,7 @@ def test_every_converter_has_a_miniature_tree():
 
 @pytest.mark.parametrize("name", sorted(TREES))
 def test_a_run_stopped_in_the_middle_goes_on_to_the_same_bytes(name, tmp_path, small_pieces, monkeypatch):
-    options = Options(TREES[name](tmp_path, 8, False), body_models=tmp_path / "body_models")
+    options = Options(TREES[name](tmp_path, 4, False), body_models=tmp_path / "body_models")
     at_once, stopped = tmp_path / "once", tmp_path / "stopped"
     whole = {o.output: o.path.read_bytes() for o in convert(name, options, at_once)}
     assert set(whole) == set(CONVERTERS[name].outputs)

@@ -38,13 +38,14 @@ PHOTOS_A_PIECE = 10
 def jobs(output: str, options: Options) -> Sequence[Job]:
     """Ten photos of `01_img.jpg` to `100_img.jpg` a piece; with quirks in the order the file system lists them."""
     folder = need_folder(options.root, "01_img.jpg, 01_2Djnt.json, 01_align.ply and so on")
-    names = [n for n in os.listdir(folder) if n.endswith(SUFFIX)]  # noqa: PTH208 - its order is the quirk
-    if not names:
-        raise DataError(f"{folder} has no photo *{SUFFIX}; unpack EHF.zip there")
-    if not options.reference_quirks:
-        names.sort(key=lambda n: (len(n), n))
-    stems = [n.removesuffix(SUFFIX) for n in names]
+    names = os.listdir(folder)  # noqa: PTH208 - its order is the quirk
     ends = (SUFFIX, "_2Djnt.json", "_align.ply")
+    stems = [n.removesuffix(SUFFIX) for n in names if n.endswith(SUFFIX)]
+    if not stems:
+        raise DataError(f"{folder} has no photo *{SUFFIX}; unpack EHF.zip there")
+    if not options.reference_quirks:  # also those whose photo is missing, so that it is said
+        every = {n.removesuffix(e) for n in names for e in ends if n.endswith(e)}
+        stems = sorted(every, key=lambda n: (len(n), n))
     pieces = [stems[i : i + PHOTOS_A_PIECE] for i in range(0, len(stems), PHOTOS_A_PIECE)]
     return [Job(f"{p[0]} to {p[-1]}", tuple(folder / f"{s}{e}" for s in p for e in ends)) for p in pieces]
 
