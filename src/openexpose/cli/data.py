@@ -216,7 +216,7 @@ def _look(config: Look) -> int:
 
 def _layout_of(config: Look, store: Store) -> tuple[TargetLayout, augment.AugmentConfig]:
     """Targets and augmentation of the chosen network; for a file's own, of the network for such rows."""
-    row, kind = store.row(0), config.layout
+    row, kind = store.row(0), str(config.layout)
     if kind == "own":
         part = "hand" if "right_hand_pose" in row.params else "head" if "jaw_pose" in row.params else "body"
         kind = "body" if "body_pose" in row.params else part

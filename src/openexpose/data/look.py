@@ -169,7 +169,8 @@ def vertices_panel(sample: Sample, record: Record, model: BodyModel | None, cell
     """
     panel, T = _plain(sample, cell_px), _T_cell_photo(sample, cell_px)
     motion = np.eye(4)
-    motion[:3, :3], motion[:3, 3] = record.extras["cam_param/R"], record.extras["cam_param/T"]
+    motion[:3, :3] = np.asarray(record.extras["cam_param/R"], np.float64)
+    motion[:3, 3] = np.asarray(record.extras["cam_param/T"], np.float64)
     vertices_m = np.asarray(record.extras["vertices"], np.float64)
     camera = PerspectiveCamera(T @ np.asarray(record.extras["cam_param/K"]), motion, cell_px, cell_px)
     if model is not None and len(vertices_m) == model.num_vertices:
