@@ -113,8 +113,9 @@ def test_a_damaged_photo_costs_its_rows_and_one_line(name: str, trees, tmp_path:
         try:
             left, said = outcome(name, root, tmp_path / str(j))
             lines = [line for line in said if line not in before]
-            assert left < rows and len(lines) == (2 if not left else 1), (j, lines)
-            assert photo.stem in lines[0]
+            of_photo = [line for line in lines if "nothing written" not in line]  # an output may have lost its only row
+            assert left < rows and len(of_photo) == 1, (j, lines)
+            assert photo.stem in of_photo[0]
         finally:
             photo.write_bytes(raw)
 
