@@ -5,7 +5,8 @@
 As in the preset: networks, crop sizes, losses and their weights, which network is frozen. Otherwise: free body
 models, random backbones (so batch norms use the batch's statistics), no dropout, no augmentation, bfloat16 backbones,
 a larger step size that falls to zero. Cameras start where the rest pose fills the crop (from the reference's scale of
-0.9, all steps of the hand would go into the camera). The body learns the people that `expose` then trains hands and
+0.9, all steps of the hand would go into the camera). The body's linear regressor starts at the mean: with random
+features its first answer would lie far outside the crop, and it would settle for the average body. The body learns the people that `expose` then trains hands and
 head on; `expose` starts from the weights of the other three and its body stays frozen, as the preset asks. Given again
 after a stop, it goes on where it was.
 """
@@ -90,6 +91,8 @@ def save_start(config: TrainConfig, path: Path) -> None:
     mean = mean_vector(codec, replace(part, camera_scale=scale), Means(), is_body=learner.part == "body")
     mean[codec.slices["camera"]][1:] = -(low + high) / 2
     state = learner.network.state_dict()
+    if isinstance(learner.network[learner.part].regressor.activation, torch.nn.Identity):
+        state[f"{learner.part}.regressor.output.weight"].zero_()
     state[f"{learner.part}.regressor.mean_param"] = mean[None]
     save_weights(state, path, header_of(config, net))
 
