@@ -100,7 +100,7 @@ class RefineConfig:
 
     steps: int = 4
     """Gauss-Newton steps."""
-    spread_u: float = 0.08
+    spread_u: float = 0.05
     """How far a sure heatmap is expected to be off, in half crop sides."""
     outlier_u: float = 0.12
     """Points further off than this pull with constant force."""
