@@ -10,7 +10,7 @@ from openexpose.errors import ConfigError
 from openexpose.nets import build, fast, inputs
 from openexpose.nets.config import PartConfig
 from openexpose.nets.means import Means
-from openexpose.nets.points import PointBackbone, expected_u
+from openexpose.nets.points import PointBackbone, Points, expected_u, leg_rows
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,16 @@ def test_the_fine_map_starts_as_nothing(backbone):
     with torch.no_grad():
         coarse, fine = backbone(picture)[1], net(picture)[1]
     assert (coarse.at_u - fine.at_u).abs().max() < 0.1  # half crop sides: the same maps, interpolated
+
+
+def test_legs_are_seen_together_or_not_at_all():
+    names = ("left_knee", "neck", "right_ankle", "left_heel")
+    legs = leg_rows(names)
+    assert legs == (0, 2, 3)
+    peak = torch.tensor([[0.9, 0.8, 0.6, 0.3], [0.6, 0.1, 0.5, 0.3]])
+    points = Points(torch.zeros(2, 4, 8, 8), torch.zeros(2, 4, 2), peak)
+    assert torch.equal(points.doubted(legs).peak, torch.tensor([[0.9, 0.8, 0.6, 0.3], [0.0, 0.1, 0.0, 0.0]]))
+    assert points.doubted(()) is points
 
 
 def test_frozen_stages_get_no_gradient():

@@ -15,7 +15,7 @@ from openexpose.nets.hrnet import HRNetExPose
 from openexpose.nets.lift import Lifter
 from openexpose.nets.means import Means, mean_vector
 from openexpose.nets.params import PARAMS, Part
-from openexpose.nets.points import PointBackbone
+from openexpose.nets.points import PointBackbone, leg_rows
 from openexpose.nets.refine import Refiner
 from openexpose.nets.regressor import IterativeRegressor, PartRegressor
 from openexpose.skeleton import Skeleton
@@ -73,7 +73,8 @@ def build_lifter(part: Part, config: PartConfig, codec: Codec[Any]) -> Lifter:
     columns, told = (
         [i for name in names[part] for i in range(*codec.slices[name].indices(codec.size))] for names in (LIFTED, TOLD)
     )
-    return Lifter(num_points=len(config.points), columns=columns, told=told, width=config.lift)
+    legs = leg_rows(config.points)
+    return Lifter(num_points=len(config.points), columns=columns, told=told, legs=legs, width=config.lift)
 
 
 def build_one(part: Part, config: NetConfig, *, means: Means) -> nn.ModuleDict:

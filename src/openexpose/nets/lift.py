@@ -24,16 +24,24 @@ class Lifter(nn.Module):
     told: Tensor
 
     def __init__(
-        self, *, num_points: int, columns: Sequence[int], told: Sequence[int] = (), width: int, blocks: int = 2
+        self,
+        *,
+        num_points: int,
+        columns: Sequence[int],
+        told: Sequence[int] = (),
+        legs: Sequence[int] = (),
+        width: int,
+        blocks: int = 2,
     ) -> None:
         """columns: which numbers of the vector it gives; the others stay as the first guess has them.
 
         told: those of them whose first guess it is shown and corrects (a hand's turn, as the body sees it); it gives
-        the rest as differences from the mean.
+        the rest as differences from the mean.   legs: points that are seen together or not at all.
         """
         super().__init__()
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64), persistent=False)
         self.register_buffer("told", torch.tensor(told, dtype=torch.int64), persistent=False)
+        self.legs = tuple(legs)
         self.enter = nn.Linear(4 * num_points + len(told), width)
         self.first = nn.ModuleList([nn.Linear(width, width) for _ in range(blocks)])
         self.second = nn.ModuleList([nn.Linear(width, width) for _ in range(blocks)])
@@ -68,5 +76,5 @@ class Lifter(nn.Module):
         self, points: Points, mean: Float[Tensor, "1 D"], start: Float[Tensor, "B D"] | None = None
     ) -> Float[Tensor, "B D"]:
         """The vector lifted from heatmaps; no gradient reaches them."""
-        sharp = points.sharpened()
+        sharp = points.sharpened().doubted(self.legs)
         return self(sharp.at_u.detach(), sharp.peak.detach(), mean, start)

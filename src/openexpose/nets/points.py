@@ -21,6 +21,14 @@ STRIDE_4, STRIDE_8, STRIDE_16, STRIDE_32 = 2, 3, 5, 7
 """How many stages of an EfficientNet-Lite trunk end at these strides."""
 _WIDTHS = {STRIDE_4: 24, STRIDE_8: 40, STRIDE_16: 112, STRIDE_32: 320}
 
+LEGS_SURE = 0.43
+"""On average (0 to 1). Visible legs of the photos looked at: 0.76 and more; imagined ones: 0.48 and less."""
+
+
+def leg_rows(names: Sequence[str]) -> tuple[int, ...]:
+    """Which points are below the hips."""
+    return tuple(k for k, n in enumerate(names) if any(w in n for w in ("knee", "ankle", "toe", "heel")))
+
 
 @dataclass(frozen=True)
 class Points:
@@ -47,6 +55,18 @@ class Points:
         near = share * (rows & columns)
         mass = near.sum(-1)
         return Points(self.logits, expected_u((near / mass[..., None]).unflatten(2, (h, w))), mass)
+
+    def doubted(self, group: Sequence[int], least: float = LEGS_SURE) -> "Points":
+        """The same, but a group of points counts as unseen where it is on average less sure than `least`.
+
+        Of somebody cut off at the waist the legs' heatmaps see something leg-like somewhere, each a little.
+        """
+        if not group:
+            return self
+        rows = torch.zeros(self.peak.shape[1], dtype=torch.bool, device=self.peak.device)
+        rows[list(group)] = True
+        absent = self.peak[:, rows].mean(1, keepdim=True) < least
+        return Points(self.logits, self.at_u, self.peak.masked_fill(rows & absent, 0.0))
 
     def first(self, rows: int) -> "Points":
         """Those of the first people of the batch."""

@@ -18,7 +18,7 @@ from openexpose.geometry.rotations import axis_angle_to_matrix, matrix_to_sixd, 
 from openexpose.nets.codec import Estimate
 from openexpose.nets.config import RefineConfig
 from openexpose.nets.params import BodyParams
-from openexpose.nets.points import Points
+from openexpose.nets.points import Points, leg_rows
 from openexpose.skeleton import J14_EXTRAS
 
 CARRIED_BY = {
@@ -34,8 +34,9 @@ STIFF_RAD = {
     "pelvis": 0.25, "hip": 0.3, "spine": 0.06, "knee": 0.25, "ankle": 0.12, "foot": 0.05, "neck": 0.1, "collar": 0.08,
     "head": 0.15, "shoulder": 0.35, "elbow": 0.3, "wrist": 0.15,
 }  # fmt: skip
-"""How far each joint may turn as a rule, radians. With the weights that ship, on training photos of LSPET and training
-renderings: PCK 40.3 % and PA-MPJPE 117 mm without refinement, 51.3 % and 118 mm with it; half as far again adds nothing."""
+"""How far each joint may turn as a rule, radians. With the weights that ship, on training photos of LSPET and
+training renderings: PCK 40.3 % and PA-MPJPE 117 mm without refinement, 51.3 % and 118 mm with it; half as far again adds
+nothing."""
 _CAMERA_SPREAD = (0.15, 0.15, 0.15)
 """The same for log scale, and the shift in metres."""
 
@@ -54,9 +55,8 @@ class Refiner:
         """
         if body.points is None:
             raise ConfigError("refinement needs a body network with heatmaps (the `lite` ones)")
-        params, camera = refined(
-            body.params, body.camera, body.points.sharpened(), self.names, model=model, config=self.config
-        )
+        seen = body.points.sharpened().doubted(leg_rows(self.names))
+        params, camera = refined(body.params, body.camera, seen, self.names, model=model, config=self.config)
         return replace(body, params=params, camera=camera)
 
 
