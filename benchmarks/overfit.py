@@ -6,9 +6,9 @@ As in the preset: networks, crop sizes, losses and their weights, which network 
 models, random backbones (so batch norms use the batch's statistics), no dropout, no augmentation, bfloat16 backbones,
 a larger step size that falls to zero. Cameras start where the rest pose fills the crop (from the reference's scale of
 0.9, all steps of the hand would go into the camera). The body's linear regressor starts at the mean: with random
-features its first answer would lie far outside the crop, and it would settle for the average body. The body learns the people that `expose` then trains hands and
-head on; `expose` starts from the weights of the other three and its body stays frozen, as the preset asks. Given again
-after a stop, it goes on where it was.
+features its first answer would lie far outside the crop, and it would settle for the average body. The body learns the
+people that `expose` then trains hands and head on; `expose` starts from the weights of the other three and its body
+stays frozen, as the preset asks. Given again after a stop, it goes on where it was.
 """
 
 import argparse

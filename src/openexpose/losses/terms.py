@@ -138,8 +138,9 @@ def heatmaps(
 ) -> Term:
     """Cross entropy of heatmaps with a Gaussian round the labelled place, nats, summed per labelled person.
 
-    sigma_crop: spread of the Gaussian in crop sides, at least 0.7 of a cell. Cells cover the crop evenly. A point outside the crop wants a flat heatmap: one that knows nothing, and is not taken
-    for a sure one where the picture ends at somebody's waist.
+    sigma_crop: spread of the Gaussian in crop sides, at least 0.7 of a cell. Cells cover the crop evenly. A point
+    outside the crop wants a flat heatmap: one that knows nothing, and is not taken for a sure one where the picture
+    ends at somebody's waist.
     """
     h, w = logits.shape[-2:]
     size = logits.new_tensor([w, h])

@@ -35,8 +35,8 @@ STIFF_RAD = {
     "head": 0.15, "shoulder": 0.35, "elbow": 0.3, "wrist": 0.15,
 }  # fmt: skip
 """How far each joint may turn as a rule, radians. With the weights that ship, on training photos of LSPET and
-training renderings: PCK 40.3 % and PA-MPJPE 117 mm without refinement, 51.3 % and 118 mm with it; half as far again adds
-nothing."""
+training renderings: PCK 40.3 % and PA-MPJPE 117 mm without refinement, 51.3 % and 118 mm with it; half as far again
+adds nothing."""
 _CAMERA_SPREAD = (0.15, 0.15, 0.15)
 """The same for log scale, and the shift in metres."""
 
