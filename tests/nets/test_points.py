@@ -67,7 +67,7 @@ def test_legs_are_seen_together_or_not_at_all():
     names = ("left_knee", "neck", "right_ankle", "left_heel")
     legs = leg_rows(names)
     assert legs == (0, 2, 3)
-    peak = torch.tensor([[0.9, 0.8, 0.6, 0.3], [0.6, 0.1, 0.5, 0.3]])
+    peak = torch.tensor([[0.9, 0.8, 0.6, 0.3], [0.5, 0.1, 0.4, 0.3]])
     points = Points(torch.zeros(2, 4, 8, 8), torch.zeros(2, 4, 2), peak)
     assert torch.equal(points.doubted(legs).peak, torch.tensor([[0.9, 0.8, 0.6, 0.3], [0.0, 0.1, 0.0, 0.0]]))
     assert points.doubted(()) is points

@@ -72,7 +72,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "synth cut": (
         "openexpose.cli.synth:Cut",
-        "Cut hands or heads out of rendered whole people, as attention sees them.",
+        "Cut hands or heads out of rendered whole people, as attention sees them: images/ and labels.npz (HumanData).",
     ),
     "eval 3dpw": ("openexpose.cli.evaluate:Pw3d", "3DPW: MPJPE and PA-MPJPE of 14 joints, by the body network."),
     "eval stirling": (
@@ -109,7 +109,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "train-lifter": (
         "openexpose.cli.train_lifter:TrainLifter",
-        "Train the network that makes the first guess of a body from its 2D points. Goes on where it stopped.",
+        "Train the network that corrects a part's first guess by its 2D points. Goes on where it stopped.",
     ),
     "train": (
         "openexpose.cli.train:Train",

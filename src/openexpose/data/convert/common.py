@@ -152,12 +152,13 @@ def need_keys(found: Mapping[str, object], wanted: Sequence[str], where: Path) -
         )
 
 
-def same_length(columns: Mapping[str, Sequence[object] | np.ndarray], where: Path) -> int:
+def same_length(columns: Mapping[str, object], where: Path) -> int:
     """Return the number of rows that all columns of a file have; DataError if they differ (a truncated file)."""
-    single = [k for k, v in columns.items() if not isinstance(v, Sized) or getattr(v, "ndim", 1) == 0]
+    sized = {k: v for k, v in columns.items() if isinstance(v, Sized) and getattr(v, "ndim", 1) > 0}
+    single = [k for k in columns if k not in sized]
     if single:
         raise DataError(f"{where}: {single} should have a value for each row; it is another version, or another file")
-    lengths = {k: len(v) for k, v in columns.items()}
+    lengths = {k: len(v) for k, v in sized.items()}
     if len(set(lengths.values())) != 1:
         raise DataError(f"{where}: columns differ in length, {lengths}; the file is truncated or mixed, get it again")
     return next(iter(lengths.values()))
