@@ -34,14 +34,14 @@ def test_a_batch_is_a_function_of_seed_and_number(sources, part):
     assert a.at_u.shape == (16, len(lite().part(part).points), 2)
 
 
-@PARTS
-def test_sure_points_lie_at_the_truth_and_unseen_ones_outside(sources, part):
+@pytest.mark.parametrize("part, near_u, least_cut", [("body", 0.05, 0.02), ("hand", 0.06, 0.01), ("head", 0.03, 0.001)])
+def test_sure_points_lie_at_the_truth_and_unseen_ones_outside(sources, part, near_u, least_cut):
     p = sources[part].batch(0, 0, 256)
     apart = (p.at_u - p.true_u).norm(dim=-1)
-    assert apart[p.peak > 0.95].median() < 0.06  # half crop sides
+    assert apart[p.peak > 0.95].median() < near_u  # half crop sides
     assert apart[(p.peak > 0) & (p.peak < 0.5)].median() > 1.5 * apart[p.peak > 0.95].median()
     assert (p.true_u[p.peak > 0].abs() < 1.05).all()
-    assert 0.001 < float((p.peak == 0).float().mean()) < 0.6  # crops cut some people off
+    assert least_cut < float((p.peak == 0).float().mean()) < 0.6  # crops cut some people off
 
 
 @PARTS

