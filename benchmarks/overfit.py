@@ -2,13 +2,14 @@
 
     python benchmarks/overfit.py OUT [--presets ...] [--curves docs/images]
 
-As in the preset: networks, crop sizes, losses and their weights, which network is frozen. Otherwise: free body
-models, random backbones (so batch norms use the batch's statistics), no dropout, no augmentation, bfloat16 backbones,
-a larger step size that falls to zero. Cameras start where the rest pose fills the crop (from the reference's scale of
-0.9, all steps of the hand would go into the camera). The body's linear regressor starts at the mean: with random
-features its first answer would lie far outside the crop, and it would settle for the average body. The body learns the
-people that `expose` then trains hands and head on; `expose` starts from the weights of the other three and its body
-stays frozen, as the preset asks. Given again after a stop, it goes on where it was.
+As in the preset: networks, crop sizes, losses and their weights, batch norms that keep the statistics they start with,
+which network is frozen. Otherwise: free body models, random backbones (their batch norms start with the statistics of
+these 16 crops), no dropout, no augmentation, bfloat16 backbones, a larger step size that falls to zero. Cameras start
+where the rest pose fills the crop (from the reference's scale of 0.9, all steps of the hand would go into the camera).
+The body's linear regressor starts at the mean: with random features its first answer would lie far outside the crop,
+and it would settle for the average body. The body learns the people that `expose` then trains hands and head on; `expose`
+starts from the weights of the other three and its body stays frozen, as the preset asks. Given again after a stop, it
+goes on where it was.
 """
 
 import argparse
@@ -20,10 +21,11 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
+from torch import Tensor, nn
 
 from openexpose.nets.build import build_codec
 from openexpose.nets.means import Means, mean_vector
-from openexpose.train.build import build_learner, header_of, network_config
+from openexpose.train.build import build_learner, build_sources, header_of, network_config
 from openexpose.train.chance import set_torch_generators
 from openexpose.train.config import DataConfig, OptimiserConfig, TrainConfig
 from openexpose.train.folder import RunFolder
@@ -51,7 +53,6 @@ def overfit(name: str, out: Path, args: argparse.Namespace) -> RunFolder:
         data=DataConfig(kind="toy", only_first=PEOPLE),
         body_model="free",
         imagenet=False,
-        fixed_norm=False,
         dropout=0.0,
         freeze=replace(preset.freeze, dropout=False),
         init=before,
@@ -90,11 +91,26 @@ def save_start(config: TrainConfig, path: Path) -> None:
     scale = float(2 * FILLED / (high - low).max())
     mean = mean_vector(codec, replace(part, camera_scale=scale), Means(), is_body=learner.part == "body")
     mean[codec.slices["camera"]][1:] = -(low + high) / 2
+    settle_norms(learner, build_sources(config, learner).train.batch(range(PEOPLE)).crops)
     state = learner.network.state_dict()
     if isinstance(learner.network[learner.part].regressor.activation, torch.nn.Identity):
         state[f"{learner.part}.regressor.output.weight"].zero_()
     state[f"{learner.part}.regressor.mean_param"] = mean[None]
     save_weights(state, path, header_of(config, net))
+
+
+@torch.no_grad()
+def settle_norms(learner: PartLearner, crops: Tensor) -> None:
+    """Give random backbones the statistics of these crops, layer by layer; presets keep batch norms as they start."""
+    backbone = learner.network[learner.part].backbone
+    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the mean of all batches seen
+        norm.reset_running_stats()
+        norm.train()
+    backbone(crops)
+    for norm in norms:
+        norm.eval()
 
 
 def draw(name: str, rows: list[dict[str, Any]], path: Path) -> None:

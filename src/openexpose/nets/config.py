@@ -98,9 +98,9 @@ class GateConfig:
 class RefineConfig:
     """How the body's guess is pulled onto what its heatmaps see (`refine.py`). Beyond the reference."""
 
-    steps: int = 4
-    """Gauss-Newton steps."""
-    spread_u: float = 0.05
+    steps: int = 12
+    """Levenberg-Marquardt steps."""
+    spread_u: float = 0.03
     """How far a sure heatmap is expected to be off, in half crop sides."""
     outlier_u: float = 0.12
     """Points further off than this pull with constant force."""

@@ -1,7 +1,8 @@
 """3DPW: SMPL parameters of one or two people in moving-camera videos (spec 6.2). The test set is the benchmark.
 
 `global_orient` is turned into the camera's axes; poses and shape stay as fitted, in the SMPL of `meta/gender`. The box
-surrounds the 2D detections that the files hold. The person's place follows from `cam_param` (K, R, T: world to camera).
+surrounds the 2D detections that the files hold. `cam_param` is the photo's camera (K, R, T: world to camera); where the
+person stands in the world (the files' `trans`) is not kept.
 """
 
 import os
