@@ -2,14 +2,14 @@
 
     python benchmarks/overfit.py OUT [--presets ...] [--curves docs/images]
 
-As in the preset: networks, crop sizes, losses and their weights, batch norms that keep the statistics they start with,
-which network is frozen. Otherwise: free body models, random backbones (their batch norms start with the statistics of
-these 16 crops), no dropout, no augmentation, bfloat16 backbones, a larger step size that falls to zero. Cameras start
-where the rest pose fills the crop (from the reference's scale of 0.9, all steps of the hand would go into the camera).
-The body's linear regressor starts at the mean: with random features its first answer would lie far outside the crop,
-and it would settle for the average body. The body learns the people that `expose` then trains hands and head on; `expose`
-starts from the weights of the other three and its body stays frozen, as the preset asks. Given again after a stop, it
-goes on where it was.
+As in the preset: networks, crop sizes, losses and their weights, batch norms that keep the statistics they start
+with, which network is frozen. Otherwise: free body models, random backbones (their batch norms start with the
+statistics of these 16 crops), no dropout, no augmentation, bfloat16 backbones, a larger step size that falls to zero.
+Cameras start where the rest pose fills the crop (from the reference's scale of 0.9, all steps of the hand would go
+into the camera). The body's linear regressor starts at the mean: with random features its first answer would lie far
+outside the crop, and it would settle for the average body. The body learns the people that `expose` then trains hands
+and head on; `expose` starts from the weights of the other three and its body stays frozen, as the preset asks. Given
+again after a stop, it goes on where it was.
 """
 
 import argparse
