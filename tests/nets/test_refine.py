@@ -62,6 +62,19 @@ def test_a_wrong_guess_comes_nearer_and_a_right_one_stays(model):
     assert (same.body_pose - truth.body_pose).abs().max() < 1e-4 and (still - camera).abs().max() < 1e-4
 
 
+def test_limbs_that_lie_flat_in_the_picture_do_not_thrash(model):
+    truth, camera = people(6, 0.0, 5), torch.tensor([[0.9, 0.0, 0.3]]).expand(6, 3)
+    arms = torch.eye(3).repeat(6, 21, 1, 1)
+    bend = torch.linspace(0.3, 1.3, 6)[:, None] * torch.tensor([0.0, 1.0, 0.0])
+    arms[:, 15], arms[:, 16] = axis_angle_to_matrix(bend), axis_angle_to_matrix(-bend)  # both arms towards the camera
+    seen = seen_of(model, replace(truth, body_pose=arms), camera)
+    before = apart(seen_of(model, truth, camera), seen)
+    better, moved = refined(truth, camera, seen, BODY_POINTS, model=model, config=CONFIG)
+    after = apart(seen_of(model, better, moved), seen)
+    print(before, after)
+    assert after < 0.25 * before  # mean distance in half crop sides
+
+
 def test_the_closed_form_derivative_agrees_with_finite_differences(model):
     params, camera = people(1, 0.3, 2), torch.tensor([[0.8, 0.1, 0.2]])
     layout = _layout(BODY_POINTS, model)
