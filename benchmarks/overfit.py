@@ -2,14 +2,16 @@
 
     python benchmarks/overfit.py OUT [--presets ...] [--curves docs/images]
 
-As in the preset: networks, crop sizes, losses and their weights, batch norms that keep the statistics they start
-with, which network is frozen. Otherwise: free body models, random backbones (their batch norms start with the
-statistics of these 16 crops), no dropout, no augmentation, bfloat16 backbones, a larger step size that falls to zero.
-Cameras start where the rest pose fills the crop (from the reference's scale of 0.9, all steps of the hand would go
-into the camera). The body's linear regressor starts at the mean: with random features its first answer would lie far
-outside the crop, and it would settle for the average body. The body learns the people that `expose` then trains hands
-and head on; `expose` starts from the weights of the other three and its body stays frozen, as the preset asks. Given
-again after a stop, it goes on where it was.
+As in the preset: networks, crop sizes, losses and their weights, which network is frozen. Otherwise: free body
+models, random backbones (so batch norms use the batch's statistics), no dropout, no augmentation, bfloat16 backbones,
+a larger step size that falls to zero. Cameras start where the rest pose fills the crop (from the reference's scale of
+0.9, all steps of the hand would go into the camera). The body's linear regressor starts at the mean: with random
+features its first answer would lie far outside the crop, and it would settle for the average body. The body learns the
+people that `expose` then trains hands and head on; `expose` starts from the weights of the other three and its body
+stays frozen, as the preset asks. Given again after a stop, it goes on where it was.
+
+Norms that use the batch's statistics answer alike in training and evaluation only if the batch is everybody: after a
+run in small batches, `--batch-size 16 --start OUT/PRESET/best.safetensors` in another folder finishes it.
 """
 
 import argparse
@@ -21,11 +23,10 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
-from torch import Tensor, nn
 
 from openexpose.nets.build import build_codec
 from openexpose.nets.means import Means, mean_vector
-from openexpose.train.build import build_learner, build_sources, header_of, network_config
+from openexpose.train.build import build_learner, header_of, network_config
 from openexpose.train.chance import set_torch_generators
 from openexpose.train.config import DataConfig, OptimiserConfig, TrainConfig
 from openexpose.train.folder import RunFolder
@@ -47,12 +48,13 @@ def overfit(name: str, out: Path, args: argparse.Namespace) -> RunFolder:
     if name == "expose":
         before = tuple(out / other / "best.safetensors" for other in ORDER[:3])
     else:
-        before = (out / f"{name}_start.safetensors",)
+        before = (args.start or out / f"{name}_start.safetensors",)
     config = replace(
         preset,
         data=DataConfig(kind="toy", only_first=PEOPLE),
         body_model="free",
         imagenet=False,
+        fixed_norm=False,
         dropout=0.0,
         freeze=replace(preset.freeze, dropout=False),
         init=before,
@@ -91,26 +93,11 @@ def save_start(config: TrainConfig, path: Path) -> None:
     scale = float(2 * FILLED / (high - low).max())
     mean = mean_vector(codec, replace(part, camera_scale=scale), Means(), is_body=learner.part == "body")
     mean[codec.slices["camera"]][1:] = -(low + high) / 2
-    settle_norms(learner, build_sources(config, learner).train.batch(range(PEOPLE)).crops)
     state = learner.network.state_dict()
     if isinstance(learner.network[learner.part].regressor.activation, torch.nn.Identity):
         state[f"{learner.part}.regressor.output.weight"].zero_()
     state[f"{learner.part}.regressor.mean_param"] = mean[None]
     save_weights(state, path, header_of(config, net))
-
-
-@torch.no_grad()
-def settle_norms(learner: PartLearner, crops: Tensor) -> None:
-    """Give random backbones the statistics of these crops, layer by layer; presets keep batch norms as they start."""
-    backbone = learner.network[learner.part].backbone
-    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # the mean of all batches seen
-        norm.reset_running_stats()
-        norm.train()
-    backbone(crops)
-    for norm in norms:
-        norm.eval()
 
 
 def draw(name: str, rows: list[dict[str, Any]], path: Path) -> None:
@@ -141,6 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--presets", nargs="+", choices=ORDER, default=ORDER)
+    parser.add_argument("--start", type=Path, help="weights of one preset to begin with; default: random ones")
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -148,6 +136,8 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--curves", type=Path, help="folder for overfit_PRESET.png; default OUT")
     args = parser.parse_args()
+    if args.start and (len(args.presets) > 1 or "expose" in args.presets):
+        parser.error("--start goes with one preset, and `expose` starts from the other three")
     print(f"threads {torch.get_num_threads()}, {args.steps} steps of {args.batch_size}, {args.precision}, lr {args.lr}")
     for name in args.presets:
         began = time.process_time()
