@@ -67,9 +67,9 @@ def test_legs_are_seen_together_or_not_at_all():
     names = ("left_knee", "neck", "right_ankle", "left_heel")
     legs = leg_rows(names)
     assert legs == (0, 2, 3)
-    peak = torch.tensor([[0.9, 0.8, 0.6, 0.3], [0.5, 0.1, 0.4, 0.3]])
-    points = Points(torch.zeros(2, 4, 8, 8), torch.zeros(2, 4, 2), peak)
-    assert torch.equal(points.doubted(legs).peak, torch.tensor([[0.9, 0.8, 0.6, 0.3], [0.0, 0.1, 0.0, 0.0]]))
+    sure, imagined, all_unsure = [0.9, 0.8, 0.6, 0.3], [0.5, 0.9, 0.4, 0.3], [0.5, 0.6, 0.4, 0.3]
+    points = Points(torch.zeros(3, 4, 8, 8), torch.zeros(3, 4, 2), torch.tensor([sure, imagined, all_unsure]))
+    assert torch.equal(points.doubted(legs).peak, torch.tensor([sure, [0.0, 0.9, 0.0, 0.0], all_unsure]))
     assert points.doubted(()) is points
 
 

@@ -183,7 +183,7 @@ def lite() -> NetConfig:
         "lite",
         body=body,
         hand=replace(small, upside_down=False, num_expression=0, points=freihand),
-        head=replace(small, mirror=True, camera_scale=8.0, num_betas=100, num_expression=50, points=flame),
+        head=replace(small, mirror=True, width=160, camera_scale=8.0, num_betas=100, num_expression=50, points=flame),
         zoom=ZoomConfig(hand_scale=2.2, head_scale=1.6),
         refine=RefineConfig(),
     )
