@@ -10,7 +10,7 @@ from openexpose.errors import ConfigError
 from openexpose.nets import build, fast, inputs
 from openexpose.nets.config import PartConfig
 from openexpose.nets.means import Means
-from openexpose.nets.points import PointBackbone, Points, expected_u, leg_rows
+from openexpose.nets.points import PointBackbone, Points, _middle, expected_u, leg_rows
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,21 @@ def test_the_fine_map_starts_as_nothing(backbone):
     with torch.no_grad():
         coarse, fine = backbone(picture)[1], net(picture)[1]
     assert (coarse.at_u - fine.at_u).abs().max() < 0.1  # half crop sides: the same maps, interpolated
+
+
+def test_a_closer_look_moves_points_back_where_they_are():
+    torch.manual_seed(3)
+    plain = PointBackbone(num_points=2, deep=False).eval()
+    both = PointBackbone(num_points=2, deep=False, closer=0.8).eval()
+    both.load_state_dict(plain.state_dict())
+    picture = torch.randn(1, 3, 128, 128)
+    middle = _middle(picture, 0.8)
+    with torch.no_grad():
+        first, near, points = plain(picture)[1], plain(middle)[1], both(picture)[1]
+    shares = [p.logits.flatten(2).softmax(-1).view_as(p.logits) for p in (first, near)]
+    mean = expected_u(shares[0]) / (1 + 0.8**2) + 0.8 * expected_u(shares[1]) * 0.8**2 / (1 + 0.8**2)
+    assert (points.at_u - mean).abs().max() < 0.02  # half crop sides: a smaller map has 0.8**2 of the mass
+    assert torch.equal(both.train()(picture)[1].logits, plain.train()(picture)[1].logits)  # none while training
 
 
 def test_legs_are_seen_together_or_not_at_all():

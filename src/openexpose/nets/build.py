@@ -44,7 +44,7 @@ def build_part(part: Part, config: PartConfig, *, means: Means) -> PartRegressor
     Raises ConfigError if timm does not know the backbone.
     """
     twins = Skeleton(part, config.points).flip_permutation if config.mirror else ()
-    backbone, num_features = build_backbone(config.backbone, len(config.points), config.fine, twins)
+    backbone, num_features = build_backbone(config.backbone, len(config.points), config.fine, twins, config.closer)
     codec = build_codec(part, config)
     regressor = IterativeRegressor(
         num_features=num_features,
@@ -92,10 +92,12 @@ def build_codec(part: Part, config: PartConfig) -> Codec[Any]:
     return make(num_betas=config.num_betas, num_expression=config.num_expression, confidence=config.confidence)
 
 
-def build_backbone(name: str, num_points: int = 0, fine: int = 0, twins: Sequence[int] = ()) -> tuple[nn.Module, int]:
+def build_backbone(
+    name: str, num_points: int = 0, fine: int = 0, twins: Sequence[int] = (), closer: float = 0.0
+) -> tuple[nn.Module, int]:
     """A picture-to-features network with random weights, and how many features it gives.
 
-    num_points: heatmaps that our own small backbones draw; the others draw none.   fine, twins: as
+    num_points: heatmaps that our own small backbones draw; the others draw none.   fine, twins, closer: as
     `PointBackbone` has them.
 
     Raises ConfigError if timm does not know the name.
@@ -103,7 +105,7 @@ def build_backbone(name: str, num_points: int = 0, fine: int = 0, twins: Sequenc
     if name == "hrnet_w48_expose":
         return HRNetExPose(), HRNetExPose.head_hidden_size
     if name in LITE_BACKBONES:
-        small = PointBackbone(num_points=num_points, deep=name == "lite0_deep", fine=fine, twins=twins)
+        small = PointBackbone(num_points=num_points, deep=name == "lite0_deep", fine=fine, twins=twins, closer=closer)
         return small, small.num_features
     timm: Any = load_timm()
     if not timm.is_model(name):

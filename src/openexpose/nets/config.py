@@ -45,14 +45,20 @@ class PartConfig:
     """Width of the map at stride 4 that sharpens the heatmaps; 0: they stay at stride 8."""
     mirror: bool = False
     """Outside training, heatmaps are the mean of what the crop and its mirror image say; not for hands."""
+    closer: float = 0.0
+    """Share of the crop's side that another look outside training takes in; its heatmaps count too. 0: no such look."""
     lift: int = 0
     """Width of the network that corrects the first guess by the heatmaps' points (`lift.py`); 0: there is none."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for sizes that make no network."""
         object.__setattr__(self, "points", tuple(self.points))  # weight files store lists
-        if not self.points and (self.lift or self.mirror or self.fine):
-            raise ConfigError(f"{self.backbone}: lift, mirror and fine are about heatmap points, and there are none")
+        if not self.points and (self.lift or self.mirror or self.fine or self.closer):
+            raise ConfigError(
+                f"{self.backbone}: lift, mirror, closer and fine are about heatmap points: there are none"
+            )
+        if not 0 <= self.closer < 1:
+            raise ConfigError(f"{self.backbone}: closer={self.closer} must be at least 0 and below 1")
         if (self.backbone in LITE_BACKBONES) != bool(self.points):
             raise ConfigError(f"{self.backbone}: heatmap points go with {' and '.join(LITE_BACKBONES)}, and only there")
         for name in ("crop_px", "num_betas", "width", "steps"):
@@ -98,7 +104,7 @@ class GateConfig:
 class RefineConfig:
     """How the body's guess is pulled onto what its heatmaps see (`refine.py`). Beyond the reference."""
 
-    steps: int = 12
+    steps: int = 16
     """Levenberg-Marquardt steps."""
     spread_u: float = 0.03
     """How far a sure heatmap is expected to be off, in half crop sides."""
@@ -178,7 +184,7 @@ def lite() -> NetConfig:
     common = PartConfig("lite0_deep", 160, 0.9, upside_down=True, num_betas=10, num_expression=10, width=256,
                         dropout=0.1, points=BODY_POINTS, fine=48)  # fmt: skip
     small = replace(common, backbone="lite0_shallow", crop_px=128, width=192, lift=256)
-    body = replace(common, lift=512, mirror=True)
+    body = replace(common, lift=512, mirror=True, closer=0.85)
     return NetConfig(
         "lite",
         body=body,

@@ -80,6 +80,10 @@ class Points:
         return Points(self.logits[:rows], self.at_u[:rows], self.peak[:rows])
 
 
+_LEAST_SHARE = 1e-9
+"""Of a heatmap cell, before the logarithm."""
+
+
 class LiteTrunk(nn.Module):
     """The first stages of timm's EfficientNet-Lite0: maps at strides 8, 16 and, if deep, 32."""
 
@@ -128,6 +132,7 @@ class PointBackbone(nn.Module):
         deep: bool,
         fine: int = 0,
         twins: Sequence[int] = (),
+        closer: float = 0.0,
         width: int = 96,
         pooled: int = 256,
         read: int = 24,
@@ -137,12 +142,14 @@ class PointBackbone(nn.Module):
         fine: width of the map at stride 4 that sharpens the heatmaps; 0: they stay at stride 8.
         twins: the point that takes each one's place in a mirror: outside training, heatmaps are the mean of what the
         picture and its mirror image say. Empty: the picture alone.
+        closer: share of the side, around the middle, that another look takes in, outside training too. 0: none.
 
         Raises ConfigError without points.
         """
         super().__init__()
         if num_points < 1:
             raise ConfigError("a PointBackbone needs at least one point")
+        self.closer = closer
         self.register_buffer("twins", torch.tensor(twins, dtype=torch.int64), persistent=False)
         self.trunk = LiteTrunk(deep=deep)
         self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in self.trunk.widths])
@@ -172,9 +179,10 @@ class PointBackbone(nn.Module):
 
     def forward(self, picture: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B F"], Points]:
         """Features for the regressor, and the points. Normalised RGB, S a multiple of 32."""
-        rows, twice = len(picture), len(self.twins) > 0 and not self.training
-        if twice:
-            picture = torch.cat([picture, picture.flip(-1)])
+        rows = len(picture)
+        mirror, closer = (not self.training and len(self.twins) > 0), (not self.training and self.closer > 0)
+        looks = [picture] + [picture.flip(-1)] * mirror + [_middle(picture, self.closer)] * closer
+        picture = torch.cat(looks) if len(looks) > 1 else picture
         finest, *maps = self.trunk(picture.contiguous(memory_format=torch.channels_last))
         coarse = maps[-1]
         x = self.lateral[-1](coarse)
@@ -185,9 +193,13 @@ class PointBackbone(nn.Module):
         for layer in self.deepen:
             x = functional.relu(x + layer(x))
         logits = self._sharpened(self.heat(x), x, finest).float()
-        if twice:
-            mirrored = logits[rows:].flip(-1)[:, self.twins]
-            logits = torch.logaddexp(*(m.flatten(2).log_softmax(-1).view_as(m) for m in (logits[:rows], mirrored)))
+        if len(looks) > 1:
+            shares = list(logits.flatten(2).softmax(-1).view_as(logits).split(rows))
+            if mirror:
+                shares[1] = shares[1].flip(-1)[:, self.twins]
+            if closer:
+                shares[-1] = _middle(shares[-1], 1 / self.closer, outside="zeros")
+            logits = (torch.stack(shares).mean(0) + _LEAST_SHARE).log()
             x, coarse = x[:rows], coarse[:rows]
         share = logits.flatten(2).softmax(-1).unflatten(2, logits.shape[2:])
         at_u = expected_u(share)
@@ -206,6 +218,13 @@ class PointBackbone(nn.Module):
         coarse = functional.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
         out: Tensor = coarse + self.heat_fine(functional.relu(self.sharpen(y)))
         return out
+
+
+def _middle(maps: Float[Tensor, "B C h w"], share: float, outside: str = "border") -> Float[Tensor, "B C h w"]:
+    """The middle of maps, enlarged to their size; the whole, made smaller, if share > 1."""
+    T = maps.new_tensor([[share, 0.0, 0.0], [0.0, share, 0.0]]).expand(len(maps), 2, 3)
+    grid = functional.affine_grid(T, list(maps.shape), align_corners=False)
+    return functional.grid_sample(maps, grid, align_corners=False, padding_mode=outside)
 
 
 def expected_u(share: Float[Tensor, "B K h w"]) -> Float[Tensor, "B K 2"]:

@@ -16,8 +16,8 @@ from openexpose.weights.native import Provenance, Storage, load_checkpointed, re
 def join(files: Sequence[Path], out: Path, *, preset: str = "lite", storage: Storage = "float16") -> NetConfig:
     """Write one file with the networks of several; each part comes from the first file that has it.
 
-    A part may have been trained on crops of another size (small inputs first) or without looking in the mirror; the
-    preset's settings are what is written.
+    A part may have been trained on crops of another size (small inputs first), or without looking in the mirror or
+    closer; the preset's settings are what is written.
 
     Raises WeightsError if a part is missing, or its sizes are not the preset's.
     """
@@ -32,7 +32,8 @@ def join(files: Sequence[Path], out: Path, *, preset: str = "lite", storage: Sto
             raise WeightsError(f"no file of {', '.join(map(str, files))} holds the {part} network of {preset!r}")
         held, tensors = load_checkpointed(path)
         want = config.part(part)
-        if replace(held.part(part), crop_px=want.crop_px, mirror=want.mirror) != want:  # convolutional: any crop
+        looks = {name: getattr(want, name) for name in ("crop_px", "mirror", "closer")}  # convolutional: any crop
+        if replace(held.part(part), **looks) != want:
             raise WeightsError(f"{path}: its {part} network has other sizes than preset {preset!r} of this version")
         state |= {k: v for k, v in tensors.items() if k.startswith(f"{part}.")}
         notes.append(f"{part}: {read_header(path).header.provenance.note}")
