@@ -41,12 +41,13 @@ def test_the_whole_has_each_part_and_says_where_it_came_from(tmp_path, parts):
 
 
 def test_a_body_trained_without_mirror_on_small_crops_is_joined_with_the_presets_settings(tmp_path, parts):
-    small = replace(lite(), body=replace(lite().part("body"), mirror=False, crop_px=128))
+    small = replace(lite(), body=replace(lite().part("body"), mirror=False, closer=0.0, crop_px=128))
     path = tmp_path / "small.safetensors"
     save_weights(build_one("body", only("body", small), means=Means()).state_dict(), path,
                  header_of(only("body", small), Provenance("trained with openexpose")))  # fmt: skip
     out = tmp_path / "lite.safetensors"
-    assert join([path, *parts[1:]], out).part("body").mirror
+    body = join([path, *parts[1:]], out).part("body")
+    assert body.mirror and body.closer == lite().part("body").closer > 0
     assert len(load_part(out, "body").backbone.twins) == len(lite().part("body").points)
     assert len(load_part(path, "body").backbone.twins) == 0
 

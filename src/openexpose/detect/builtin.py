@@ -69,7 +69,10 @@ class BuiltinDetector:
         return cls(network, min_score=min_score, looks_px=looks_px)
 
     def __call__(self, photo: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
-        """All people of an upright RGB photo, surest first; boxes end at the photo's border."""
+        """All people of an upright RGB photo, surest first; boxes end at the photo's border.
+
+        Sides lie between pixels: rounding differs with the number of threads, and must not move what is looked at.
+        """
         looks = [self._look(photo, px) for px in self.looks_px]
         boxes, scores = np.concatenate([b for b, _ in looks]), np.concatenate([s for _, s in looks])
         kept = [i for i in distinct(boxes, scores) if (boxes[i, 2:] - boxes[i, :2]).min() >= 1]
@@ -85,7 +88,7 @@ class BuiltinDetector:
             boxes, scores = peaks(heat[0], sides[0], self.min_score)
         height, width = photo.shape[:2]
         last = np.array([width, height, width, height]) - 0.5
-        return ((boxes + 0.5) / reduced.scale - 0.5).clip(-0.5, last), scores
+        return (((boxes + 0.5) / reduced.scale).round() - 0.5).clip(-0.5, last), scores
 
 
 def reduce(photo: UInt8[np.ndarray, "H W 3"], look_px: int) -> Reduced:
