@@ -62,9 +62,9 @@ def test_3d_keypoints_equal_the_loop_and_ignore_where_the_person_stands(rng, wei
             off = np.abs((points[b, k] - root) - (target[b, k, :3] - true_root)).sum()
             want += weight[b] * target[b, k, 3] * off
     args = f32(target), f32(weight)
-    agree(terms.keypoints3d(f32(points), *args, hips=(1, 2)), want / weight.sum())
+    agree(terms.keypoints3d(f32(points), *args, root=(1, 2)), want / weight.sum())
     moved = points + rng.standard_normal((B, 1, 3))
-    agree(terms.keypoints3d(f32(moved), *args, hips=(1, 2)), want / weight.sum())
+    agree(terms.keypoints3d(f32(moved), *args, root=(1, 2)), want / weight.sum())
 
 
 def test_rotation_angles_equal_the_trace_formula_and_the_known_angle(rng, weight):

@@ -10,12 +10,20 @@ from openexpose.body import BodyModel, load_model
 from openexpose.errors import ConfigError
 from openexpose.geometry.camera import weak_project
 from openexpose.geometry.rotations import axis_angle_to_matrix
-from openexpose.nets.config import BODY_POINTS, RefineConfig
-from openexpose.nets.params import BodyParams
+from openexpose.losses.terms import angle_rad
+from openexpose.metrics import pve_mm
+from openexpose.nets import priors
+from openexpose.nets.config import BODY_POINTS, RefineConfig, lite
+from openexpose.nets.params import BodyParams, HandParams, HeadParams
 from openexpose.nets.points import Points
-from openexpose.nets.refine import TURNING, _jacobian, _layout, _points, _turned, refined
+from openexpose.nets.refine import BODY, HEAD, RIGHT_HAND, _layout, _points, refined, refined_face, refined_hands
 
 CONFIG = RefineConfig()
+NO_PRIOR = replace(CONFIG, prior_share=0.0)
+LITE = lite()
+HAND, FACE = LITE.refine_hand, LITE.refine_head
+assert HAND is not None and FACE is not None
+HAND_POINTS, FACE_POINTS = LITE.part("hand").points, LITE.part("head").points
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +49,7 @@ def people(rows: int, spread_rad: float, seed: int) -> BodyParams:
 
 def seen_of(model: BodyModel, params: BodyParams, camera: torch.Tensor, peak: float = 1.0) -> Points:
     posed = model.shape(params.betas, params.expression).pose(params.R_parent_child())
-    at = weak_project(_points(posed, model, _layout(BODY_POINTS, model)), camera)
+    at = weak_project(_points(posed, model, _layout(BODY_POINTS, model, BODY)), camera)
     return Points(torch.zeros(len(at), len(BODY_POINTS), 2, 2), at, torch.full(at.shape[:2], peak))
 
 
@@ -58,7 +66,7 @@ def test_a_wrong_guess_comes_nearer_and_a_right_one_stays(model):
     better, moved = refined(wrong, off, seen, BODY_POINTS, model=model, config=CONFIG)
     before, after = apart(seen_of(model, wrong, off), seen), apart(seen_of(model, better, moved), seen)
     assert after < 0.25 * before  # mean distance in half crop sides
-    same, still = refined(truth, camera, seen, BODY_POINTS, model=model, config=CONFIG)
+    same, still = refined(truth, camera, seen, BODY_POINTS, model=model, config=NO_PRIOR)
     assert (same.body_pose - truth.body_pose).abs().max() < 1e-4 and (still - camera).abs().max() < 1e-4
 
 
@@ -75,22 +83,26 @@ def test_limbs_that_lie_flat_in_the_picture_do_not_thrash(model):
     assert after < 0.25 * before  # mean distance in half crop sides
 
 
-def test_the_closed_form_derivative_agrees_with_finite_differences(model):
-    params, camera = people(1, 0.3, 2), torch.tensor([[0.8, 0.1, 0.2]])
-    layout = _layout(BODY_POINTS, model)
-
-    def projected(p: BodyParams) -> torch.Tensor:
-        return weak_project(_points(model.shape(p.betas, p.expression).pose(p.R_parent_child()), model, layout), camera)
-
-    posed = model.shape(params.betas, params.expression).pose(params.R_parent_child())
-    turned = lambda turn: _turned(params, posed.R_model_joint[:, :TURNING], model.parents, turn)  # noqa: E731
-    J = _jacobian(_points(posed, model, layout), posed.joints_m[:, :TURNING], camera, layout.moves)
-    for joint, axis in ((0, 1), (1, 0), (16, 2), (18, 1), (12, 0)):
-        turn = torch.zeros(1, TURNING, 3)
-        turn[0, joint, axis] = 1e-3
-        change = (projected(turned(turn)) - projected(turned(-turn))) / 2e-3
-        # skin near a turning joint moves less than rigidly, and correctives answer the pose: 0.1 m of arm at most
-        assert (change[0] - J[0, :, :, 3 * joint + axis]).abs().max() < 0.1
+def test_depths_turn_limbs_that_the_picture_leaves_open(model):
+    truth, camera = people(6, 0.0, 7), torch.tensor([[0.9, 0.0, 0.3]]).expand(6, 3)
+    bend = torch.linspace(0.6, 1.0, 6)[:, None] * torch.tensor([0.0, 1.0, 0.0])
+    ahead, behind = (torch.eye(3).repeat(6, 21, 1, 1) for _ in range(2))
+    ahead[:, 15], behind[:, 15] = axis_angle_to_matrix(bend), axis_angle_to_matrix(-bend)  # the left upper arm
+    flat = seen_of(model, replace(truth, body_pose=ahead), camera)
+    start = replace(truth, body_pose=behind)
+    posed = model.shape(truth.betas, truth.expression).pose(replace(truth, body_pose=ahead).R_parent_child())
+    z = _points(posed, model, _layout(BODY_POINTS, model, BODY))[..., 2]
+    told = replace(flat, depth_u=0.9 * (z - z.mean(1, keepdim=True)), doubt_u=torch.full_like(z, 0.05))
+    elbow = lambda p: model.shape(p.betas, p.expression).pose(p.R_parent_child()).joints_m[:, 18]  # noqa: E731
+    without, _ = refined(start, camera, flat, BODY_POINTS, model=model, config=CONFIG)
+    better, _ = refined(start, camera, told, BODY_POINTS, model=model, config=CONFIG)
+    wanted = posed.joints_m[:, 18]
+    far_m = (elbow(without) - wanted).norm(dim=-1).min()
+    near_m = (elbow(better) - wanted).norm(dim=-1).max()
+    assert near_m < 0.05 < 0.25 < far_m  # metres
+    sceptic, _ = refined(start, camera, replace(told, doubt_u=told.doubt_u * torch.inf), BODY_POINTS, model=model,
+                         config=CONFIG)  # fmt: skip
+    assert (sceptic.body_pose - without.body_pose).abs().max() < 1e-3  # entries of rotation matrices
 
 
 def test_rows_are_independent_and_unseen_points_do_not_pull(model):
@@ -102,14 +114,71 @@ def test_rows_are_independent_and_unseen_points_do_not_pull(model):
                        model=model, config=CONFIG)  # fmt: skip
     assert (together.body_pose[1] - alone.body_pose[0]).abs().max() < 1e-4  # float32 solves
     blind = seen_of(model, truth, camera, peak=0.05)
-    stayed, still = refined(start, camera, blind, BODY_POINTS, model=model, config=CONFIG)
+    stayed, still = refined(start, camera, blind, BODY_POINTS, model=model, config=NO_PRIOR)
     assert torch.allclose(stayed.body_pose, start.body_pose, atol=1e-4) and torch.equal(still, camera)
+    usual, _ = refined(start, camera, blind, BODY_POINTS, model=model, config=replace(CONFIG, own_share=0.0))
+    mean = axis_angle_to_matrix(priors.shipped("body").mean.float().view(21, 3))
+    assert (usual.body_pose - mean).abs().max() < 1e-3  # entries of rotation matrices
+
+
+def test_fingers_are_found_from_their_points(model):
+    prior, rows = priors.shipped("hand"), 6
+    g = torch.Generator().manual_seed(8)
+    scale = torch.linalg.cholesky(torch.linalg.inv(prior.precision))
+    fingers = (prior.mean + torch.randn(rows, 45, generator=g, dtype=torch.float64) @ scale.T).float()
+    wrist = axis_angle_to_matrix(torch.randn(rows, 3, generator=g))
+    R = torch.eye(3).repeat(rows, 55, 1, 1)
+    R[:, 0], R[:, 40:] = wrist, axis_angle_to_matrix(fingers.view(rows, 15, 3))  # nothing above the wrist is turned
+    layout = _layout(HAND_POINTS, model, RIGHT_HAND)
+    posed = model.shape().pose(R)
+    at = weak_project(_points(posed, model, layout), torch.tensor([[4.0, 0.6, -0.3]]).expand(rows, 3))
+    seen = Points(torch.zeros(rows, 21, 2, 2), at, torch.ones(rows, 21))
+    off = axis_angle_to_matrix(0.2 * torch.randn(rows, 3, generator=g)) @ wrist
+    start = HandParams(off, torch.eye(3).expand(rows, 15, 3, 3), torch.zeros(rows, 10))
+    config = replace(HAND, spread_u=0.02)
+    better = refined_hands(start, seen, HAND_POINTS, model=model, config=config)
+    usual = axis_angle_to_matrix(prior.mean.float().view(15, 3)).expand(rows, 15, 3, 3)
+    found, before = (angle_rad(a, R[:, 40:]).mean() for a in (better.right_hand_pose, usual))
+    assert found < 0.6 * before  # radians
+    assert angle_rad(better.global_orient, wrist).mean() < angle_rad(off, wrist).mean()
+
+
+def test_jaw_expression_and_shape_are_found_from_landmarks(model):
+    rows, g = 6, torch.Generator().manual_seed(9)
+    prior = priors.shipped("face")
+    scale = torch.linalg.cholesky(torch.linalg.inv(prior.precision))
+    face = (prior.mean + torch.randn(rows, 13, generator=g, dtype=torch.float64) @ scale.T).float()
+    betas = torch.randn(rows, 10, generator=g)
+    upright = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    turn = axis_angle_to_matrix(0.2 * torch.randn(rows, 3, generator=g)) @ upright
+    R = torch.eye(3).repeat(rows, 55, 1, 1)
+    R[:, 0], R[:, 22] = turn, axis_angle_to_matrix(face[:, :3])
+    posed = model.shape(betas, face[:, 3:]).pose(R)
+    camera = torch.tensor([[6.0, 0.0, 0.1]]).expand(rows, 3)
+    at = weak_project(_points(posed, model, _layout(FACE_POINTS, model, (HEAD,))), camera)
+    seen = Points(torch.zeros(rows, 68, 2, 2), at, torch.ones(rows, 68))
+    off = axis_angle_to_matrix(0.1 * torch.randn(rows, 3, generator=g)) @ turn
+    start = HeadParams(off, torch.eye(3).expand(rows, 3, 3), torch.zeros(rows, 100), torch.zeros(rows, 50))
+    config = replace(FACE, spread_u=0.01, betas_spread=1.0)
+    better, shape = refined_face(start, torch.zeros(rows, 10), seen, FACE_POINTS, model=model, config=config)
+    own = torch.eye(3).repeat(rows, 55, 1, 1)
+    own[:, 22] = R[:, 22]
+    wanted = model.shape(betas, face[:, 3:]).pose(own).skin().vertices_m
+    own[:, 22] = better.jaw_pose
+    got = model.shape(shape, better.expression[:, :10]).pose(own).skin().vertices_m
+    neutral = model.shape(torch.zeros(rows, 10)).pose(torch.eye(3).expand(rows, 55, 3, 3)).skin().vertices_m
+    ids = model.regions["head"]
+    found, before = (pve_mm(v, wanted, align="procrustes", ids=ids).mean() for v in (got, neutral))
+    assert found < 0.6 * before  # millimetres
+    assert torch.equal(better.expression[:, 10:], start.expression[:, 10:])
 
 
 def test_what_cannot_be_followed_is_refused(model):
     with pytest.raises(ConfigError, match="cannot be followed"):
-        _layout(("left_pocket",), model)
-    with pytest.raises(ConfigError, match="cannot be followed"):
-        _layout(BODY_POINTS, BodyModel(toy_models.toy_mano(3)))
+        _layout(("left_pocket",), model, BODY)
+    with pytest.raises(ConfigError, match="could be followed"):
+        _layout(BODY_POINTS, BodyModel(toy_models.toy_mano(3)), BODY)
     with pytest.raises(ConfigError, match="steps >= 1"):
         RefineConfig(steps=0)
+    with pytest.raises(ConfigError, match="not both 0"):
+        RefineConfig(prior_share=0.0, own_share=0.0)

@@ -30,6 +30,8 @@ Name = Literal[
     "lsp2d",
     "heatmaps",
     "points2d",
+    "depths",
+    "surface",
 ]
 TRUSTED_PARTS: dict[str, Part] = {
     "jaw_pose": "head",
@@ -38,6 +40,8 @@ TRUSTED_PARTS: dict[str, Part] = {
     "expression": "head",
 }
 """Labels that count as much as the named part's keypoints were seen in the picture."""
+_ROOTS = (("left_hip", "right_hip"), ("right_wrist", "right_wrist"))
+"""Points whose middle 3D keypoints are seen from: of a body, of a hand."""
 
 
 class Target(NamedTuple):
@@ -65,25 +69,27 @@ class NetworkLoss(nn.Module):
     def __init__(
         self, keypoint_names: Sequence[str], wanted: Sequence[Name], *, crop_px: int, points: Sequence[str] = ()
     ) -> None:
-        """keypoint_names: of the body model whose points are compared.  wanted: terms to compute.
+        """keypoint_names: of the body model whose points are compared.  wanted: terms to compute; "surface" is left to
+        whoever has the body model.
 
         crop_px: side of the crop that 2D targets are measured in.   points: the network's own heatmaps, by name.
         Raises ConfigError if a wanted term needs keypoints that the body model, or heatmaps that the network, has not.
         """
         super().__init__()
-        self.wanted, self.crop_px = tuple(wanted), crop_px
+        self.wanted, self.crop_px = tuple(name for name in wanted if name != "surface"), crop_px
         lsp = Skeleton.read("lspet").names if "lsp2d" in wanted else ()
         absent = [n for n in (*lsp, *points) if n not in keypoint_names]
-        if absent or (not points and {"heatmaps", "points2d"} & set(wanted)):
+        if absent or (not points and {"heatmaps", "points2d", "depths"} & set(wanted)):
             raise ConfigError(f"a loss of {', '.join(wanted)} needs points that are not there: {absent or 'heatmaps'}")
         for name, chosen in (("lsp_rows", lsp), ("point_rows", points)):
             rows = torch.tensor([keypoint_names.index(n) for n in chosen], dtype=torch.int64)
             self.register_buffer(name, rows, persistent=False)
         owner = [part_of(name) for name in keypoint_names]
         names = list(keypoint_names)
-        self.hips = (names.index("left_hip"), names.index("right_hip")) if "left_hip" in names else None
-        if "keypoints3d" in wanted and self.hips is None:
-            raise ConfigError("the loss keypoints3d measures from the hips, and this body model has none: turn it off")
+        root = next((pair for pair in _ROOTS if set(pair) <= set(names)), None)
+        self.root = None if root is None else (names.index(root[0]), names.index(root[1]))
+        if "keypoints3d" in wanted and self.root is None:
+            raise ConfigError("the loss keypoints3d measures from hips or wrist, and this model has none: turn it off")
         for part in ("head", "left_hand", "right_hand"):
             mask = torch.tensor([float(o == part) for o in owner])
             used = any(TRUSTED_PARTS.get(w) == part for w in wanted) or (part != "head" and "hand_crops" in wanted)
@@ -111,7 +117,7 @@ class NetworkLoss(nn.Module):
         targets: by name: keypoints2d (B, K, 3) crop pixels and confidence, keypoints3d (B, K, 4) metres and confidence,
         rotations (B, J, 3, 3) or (B, 3, 3), betas, expression.
         parts: where hands and head were cropped, for `hand_crops` and `head_crop`.
-        seen: what the network's heatmaps say, for `heatmaps` and `points2d`.
+        seen: what the network's heatmaps say, for `heatmaps`, `points2d` and `depths`.
         Raises DataError if a target or a part crop is missing.
         """
         out: dict[str, Term] = {}
@@ -120,6 +126,8 @@ class NetworkLoss(nn.Module):
                 out[name] = terms.betas_prior(params.betas.float())
             elif name in ("hand_crops", "head_crop"):
                 out[name] = self._in_part_crops(name, points_u.float(), _known(targets, "keypoints2d"), parts or {})
+            elif name == "depths":
+                out[name] = self._depths(_known(targets, "keypoints2d"), _known(targets, "keypoints3d"), seen)
             elif name in ("lsp2d", "heatmaps", "points2d"):
                 out[name] = self._of_some(name, points_u.float(), _known(targets, "keypoints2d"), seen)
             else:
@@ -139,8 +147,8 @@ class NetworkLoss(nn.Module):
         value, weight = target
         if name == "keypoints2d":
             return terms.keypoints2d(points_u, value, weight, crop_px=self.crop_px)
-        if name == "keypoints3d" and self.hips is not None:
-            return terms.keypoints3d(points_m, value, weight, hips=self.hips)
+        if name == "keypoints3d" and self.root is not None:
+            return terms.keypoints3d(points_m, value, weight, root=self.root)
         estimate: Tensor = getattr(params, name).float()
         if name == "betas":
             return terms.betas(estimate, value, weight)
@@ -164,6 +172,13 @@ class NetworkLoss(nn.Module):
         if name == "heatmaps":
             return terms.heatmaps(seen.logits, value, target.weight, crop_px=self.crop_px)
         return terms.visible_points(seen.at_u, value, target.weight, crop_px=self.crop_px)
+
+    def _depths(self, flat: Target, solid: Target, seen: Points | None) -> Term:
+        if seen is None or seen.depth_u is None or seen.doubt_u is None:
+            raise DataError("the loss depths needs a network whose heatmaps come with depths")
+        rows: Tensor = self.point_rows  # type: ignore[assignment]
+        u_per_m = terms.half_sides_per_metre(solid.value, flat.value, crop_px=self.crop_px)
+        return terms.depths(seen.depth_u, seen.doubt_u, solid.value[:, rows], u_per_m, solid.weight)
 
     def _trust(self, part: Part, targets: Mapping[str, Target]) -> Tensor:
         return terms.mean_confidence(_known(targets, "keypoints2d").value, getattr(self, f"of_{part}"))

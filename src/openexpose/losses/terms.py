@@ -73,14 +73,14 @@ def keypoints3d(
     target_m: Float[Tensor, "B K 4"],
     weight: Float[Tensor, " B"],
     *,
-    hips: tuple[int, int],
+    root: tuple[int, int],
 ) -> Term:
-    """L1 distance of 3D keypoints seen from the middle of their hips, metres, summed per labelled person.
+    """L1 distance of 3D keypoints seen from the middle of two of them (hips; a wrist twice), metres, summed per person.
 
-    target_m: x, y, z, confidence. `hips` are the two indices whose mean is the origin of either side.
+    target_m: x, y, z, confidence. `root` are the two indices whose mean is the origin of either side.
     """
-    centred_m = points_m - points_m[:, list(hips)].mean(dim=1, keepdim=True)
-    wanted_m = target_m[..., :3] - target_m[:, list(hips), :3].mean(dim=1, keepdim=True)
+    centred_m = points_m - points_m[:, list(root)].mean(dim=1, keepdim=True)
+    wanted_m = target_m[..., :3] - target_m[:, list(root), :3].mean(dim=1, keepdim=True)
     distance = (centred_m - wanted_m).abs().sum(dim=-1)
     return Term((weight[:, None] * target_m[..., 3] * distance).sum(), people(weight))
 
@@ -165,6 +165,40 @@ def visible_points(
     inside = ((target_px[..., :2] > -0.5) & (target_px[..., :2] < crop_px - 0.5)).all(-1)
     trusted = torch.cat([target_px[..., :2], (target_px[..., 2] * inside)[..., None]], -1)
     return keypoints2d(points_u, trusted, weight, crop_px=crop_px)
+
+
+def surface(vertices_m: Float[Tensor, "B V 3"], target_m: Float[Tensor, "B V 3"], weight: Float[Tensor, " B"]) -> Term:
+    """Mean distance of vertices, millimetres, per labelled person."""
+    distance_mm = 1000 * ((vertices_m - target_m).square().sum(-1) + EPSILON**2).sqrt().mean(-1)
+    return Term((weight * distance_mm).sum(), people(weight))
+
+
+def depths(
+    depth_u: Float[Tensor, "B K"],
+    doubt_u: Float[Tensor, "B K"],
+    points_m: Float[Tensor, "B K 4"],
+    u_per_m: Float[Tensor, " B"],
+    weight: Float[Tensor, " B"],
+) -> Term:
+    """Negative log-likelihood of true depths under Laplace distributions, nats, summed per labelled person.
+
+    depth_u: told, from the mean of all points, half crop sides.   doubt_u: spread of each distribution.
+    points_m: x, y, z, confidence in camera axes.   u_per_m: half crop sides to a metre at the person.
+    """
+    sure = points_m[..., 3] * weight[:, None]
+    mean_m = (sure * points_m[..., 2]).sum(1, keepdim=True) / sure.sum(1, keepdim=True).clamp(min=EPSILON)
+    apart = (depth_u - u_per_m[:, None] * (points_m[..., 2] - mean_m)).abs()
+    return Term((sure * (apart / doubt_u + (2 * doubt_u).log())).sum(), people(weight))
+
+
+def half_sides_per_metre(
+    points_m: Float[Tensor, "B K 4"], points_px: Float[Tensor, "B K 3"], *, crop_px: int
+) -> Float[Tensor, " B"]:
+    """The scale of weak perspective that explains labelled points best: half crop sides to a metre; 0 where unknown."""
+    w = (points_m[..., 3] * points_px[..., 2])[..., None]
+    here, there = points_m[..., :2], points_px[..., :2] * 2 / (crop_px - 1)
+    here, there = (x - (w * x).sum(1, keepdim=True) / w.sum(1, keepdim=True).clamp(min=EPSILON) for x in (here, there))
+    return (w * here * there).sum((1, 2)) / (w * here.square()).sum((1, 2)).clamp(min=EPSILON)
 
 
 def betas_prior(estimate: Float[Tensor, "B S"], *, margin: float = 3.0, norm: Literal["l1", "l2"] = "l2") -> Term:

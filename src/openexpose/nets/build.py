@@ -34,7 +34,8 @@ def build_expose(config: NetConfig, body_model: BodyModel, *, means: Means) -> E
     """
     check_fit(config.part("body"), "body", body_model)
     body, hand, head = (build_part(part, config.part(part), means=means) for part in PARAMS)
-    refine = None if config.refine is None else Refiner(config.refine, config.part("body").points)
+    names = [config.part(part).points for part in PARAMS]
+    refine = None if config.refine is None else Refiner(config.refine, config.refine_hand, config.refine_head, *names)
     return ExPose(body, hand, head, body_model=body_model, zoom=config.zoom, gate=config.gate, refine=refine)
 
 
@@ -44,7 +45,9 @@ def build_part(part: Part, config: PartConfig, *, means: Means) -> PartRegressor
     Raises ConfigError if timm does not know the backbone.
     """
     twins = Skeleton(part, config.points).flip_permutation if config.mirror else ()
-    backbone, num_features = build_backbone(config.backbone, len(config.points), config.fine, twins, config.closer)
+    backbone, num_features = build_backbone(
+        config.backbone, len(config.points), config.fine, twins, config.closer, config.depth
+    )
     codec = build_codec(part, config)
     regressor = IterativeRegressor(
         num_features=num_features,
@@ -93,19 +96,26 @@ def build_codec(part: Part, config: PartConfig) -> Codec[Any]:
 
 
 def build_backbone(
-    name: str, num_points: int = 0, fine: int = 0, twins: Sequence[int] = (), closer: float = 0.0
+    name: str,
+    num_points: int = 0,
+    fine: int = 0,
+    twins: Sequence[int] = (),
+    closer: float = 0.0,
+    depth: bool = False,
 ) -> tuple[nn.Module, int]:
     """A picture-to-features network with random weights, and how many features it gives.
 
-    num_points: heatmaps that our own small backbones draw; the others draw none.   fine, twins, closer: as
-    `PointBackbone` has them.
+    num_points: heatmaps that our own small backbones draw; the others draw none.   fine, twins, closer,
+    depth: as `PointBackbone` has them.
 
     Raises ConfigError if timm does not know the name.
     """
     if name == "hrnet_w48_expose":
         return HRNetExPose(), HRNetExPose.head_hidden_size
     if name in LITE_BACKBONES:
-        small = PointBackbone(num_points=num_points, deep=name == "lite0_deep", fine=fine, twins=twins, closer=closer)
+        small = PointBackbone(
+            num_points=num_points, deep=name == "lite0_deep", fine=fine, twins=twins, closer=closer, depth=depth
+        )
         return small, small.num_features
     timm: Any = load_timm()
     if not timm.is_model(name):

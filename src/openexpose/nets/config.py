@@ -47,15 +47,17 @@ class PartConfig:
     """Outside training, heatmaps are the mean of what the crop and its mirror image say; not for hands."""
     closer: float = 0.0
     """Share of the crop's side that another look outside training takes in; its heatmaps count too. 0: no such look."""
+    depth: bool = False
+    """The backbone also tells how far behind the others each point is (`refine.py` uses it, and the regressor)."""
     lift: int = 0
     """Width of the network that corrects the first guess by the heatmaps' points (`lift.py`); 0: there is none."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for sizes that make no network."""
         object.__setattr__(self, "points", tuple(self.points))  # weight files store lists
-        if not self.points and (self.lift or self.mirror or self.fine or self.closer):
+        if not self.points and (self.lift or self.mirror or self.fine or self.closer or self.depth):
             raise ConfigError(
-                f"{self.backbone}: lift, mirror, closer and fine are about heatmap points: there are none"
+                f"{self.backbone}: lift, mirror, closer, fine and depth are about heatmap points: there are none"
             )
         if not 0 <= self.closer < 1:
             raise ConfigError(f"{self.backbone}: closer={self.closer} must be at least 0 and below 1")
@@ -102,7 +104,7 @@ class GateConfig:
 
 @dataclass(frozen=True)
 class RefineConfig:
-    """How the body's guess is pulled onto what its heatmaps see (`refine.py`). Beyond the reference."""
+    """How a network's guess is pulled onto what its heatmaps see (`refine.py`). Beyond the reference."""
 
     steps: int = 16
     """Levenberg-Marquardt steps."""
@@ -112,11 +114,32 @@ class RefineConfig:
     """Points further off than this pull with constant force."""
     least_peak: float = 0.1
     """Heatmaps less concentrated than this (0 to 1) do not pull."""
+    depth_share: float = 1.0
+    """How much depths count, where the network tells them, against what their doubts say."""
+    outlier_depth_u: float = 0.3
+    """Depths further off than this pull with constant force."""
+    prior_share: float = 1.0
+    """How much it counts what poses are like as a rule."""
+    own_share: float = 1.0
+    """How much the network's own guess of joints counts."""
+    turn_rad: float = 0.31
+    """How far the root of the guess may be off."""
+    camera_spread: tuple[float, float, float] = (0.3, 0.3, 0.3)
+    """The same for log scale, and the shift in metres."""
+    betas_spread: float = 1.0
+    """Of a face: how far the body's shape coefficients may be off."""
+    betas_share: float = 0.0
+    """Of a face: what share of the body network's shape is where it starts."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for values that make no sense."""
+        object.__setattr__(self, "camera_spread", tuple(self.camera_spread))  # weight files store lists
         if self.steps < 1 or self.spread_u <= 0 or self.outlier_u <= 0 or not 0 <= self.least_peak < 1:
             raise ConfigError(f"{self}: steps >= 1, spread_u > 0, outlier_u > 0, 0 <= least_peak < 1")
+        if min(self.depth_share, self.prior_share, self.own_share) < 0 or self.prior_share + self.own_share == 0:
+            raise ConfigError(f"{self}: shares may not be negative, prior_share and own_share not both 0")
+        if min(self.turn_rad, self.outlier_depth_u, self.betas_spread, *self.camera_spread) <= 0:
+            raise ConfigError(f"{self}: spreads must be positive")
 
 
 @dataclass(frozen=True)
@@ -133,6 +156,10 @@ class NetConfig:
     """None: part answers always replace the body's, as in the reference."""
     refine: RefineConfig | None = None
     """None: the body network's answer stays as it is, as in the reference."""
+    refine_hand: RefineConfig | None = None
+    """The same for hands; needs `refine`."""
+    refine_head: RefineConfig | None = None
+    """The same for jaw, expression and the shape of the face; needs `refine`."""
 
     def part(self, part: Part) -> PartConfig:
         """One part's settings. Raises ConfigError if this model is built without it."""
@@ -182,17 +209,23 @@ def lite() -> NetConfig:
     """
     freihand, flame = Skeleton.read("freihand").names, Skeleton.read("ibug68").names
     common = PartConfig("lite0_deep", 160, 0.9, upside_down=True, num_betas=10, num_expression=10, width=256,
-                        dropout=0.1, points=BODY_POINTS, fine=48)  # fmt: skip
+                        dropout=0.1, points=BODY_POINTS, fine=48, depth=True)  # fmt: skip
     small = replace(common, backbone="lite0_shallow", crop_px=128, width=192, lift=256)
     body = replace(common, lift=512, mirror=True, closer=0.85)
     return NetConfig(
         "lite",
         body=body,
         hand=replace(small, upside_down=False, num_expression=0, points=freihand),
-        head=replace(small, mirror=True, width=160, camera_scale=8.0, num_betas=100, num_expression=50, points=flame),
+        head=replace(
+            small, mirror=True, width=160, camera_scale=8.0, num_betas=100, num_expression=50, points=flame, depth=False
+        ),
         zoom=ZoomConfig(hand_scale=2.2, head_scale=1.6),
         refine=RefineConfig(),
-    )
+        refine_hand=RefineConfig(steps=10, spread_u=0.08, outlier_u=0.2, least_peak=0.6, own_share=0.0, turn_rad=0.5,
+                                 camera_spread=(0.5, 1.0, 1.0)),
+        refine_head=RefineConfig(steps=6, spread_u=0.06, outlier_u=0.12, least_peak=0.85, turn_rad=0.3,
+                                 camera_spread=(1.0, 1.0, 1.0), betas_spread=0.5, betas_share=1.0),
+    )  # fmt: skip
 
 
 def only(part: Part, base: NetConfig) -> NetConfig:

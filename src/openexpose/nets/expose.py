@@ -3,7 +3,7 @@
 Start reading here; `build.py` says which parts it is made of, `docs/nets.md` what the weights are called.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -70,18 +70,23 @@ class ExPose(nn.Module):
     def forward(self, look: Look) -> WholeEstimate:
         """Everybody in the batch; an empty batch gives empty results."""
         body = self.body(look.crops)
-        body = body if self.refine is None or self.training else self.refine(body, self.body_model)
+        refine = None if self.training else self.refine
+        body = body if refine is None else refine(body, self.body_model)
 
         points_px = self.points_px(body.params, body.camera, look)
         right = squares_around(points_px, RIGHT_HAND_POINTS, self.zoom.hand_scale, look)
         left = squares_around(points_px, LEFT_HAND_POINTS, self.zoom.hand_scale, look)
         hand_crops = [square.cut(look.photos, self.hand.crop_px) for square in (right, left)]
         hands = self.hand(torch.cat([hand_crops[0], hand_crops[1].flip(-1)]), self.hand_start(body))
+        hands = hands if refine is None else refine.hands(hands, self.body_model)
         params, used_hands = self.merge_hands(body.params, hands, right, left, look)
 
         points_px = self.points_px(params, body.camera, look)  # again: the head is found after the hands are merged
         square = squares_around(points_px, HEAD_POINTS, self.zoom.head_scale, look)
         head = self.head(square.cut(look.photos, self.head.crop_px), self.head_start(body))
+        if refine is not None:
+            head, betas = refine.face(head, params.betas, self.body_model)
+            params = replace(params, betas=betas)
         params, used_head = self.merge_head(params, head, square, look)
 
         used = torch.cat([used_hands, used_head], -1)

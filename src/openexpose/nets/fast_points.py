@@ -20,7 +20,8 @@ def folded(backbone: PointBackbone, dtype: torch.dtype) -> PointBackbone:
     for block in out.trunk.modules():
         _fold(block)
     out = out.to(dtype)
-    out.pool.float()
+    for layer in (out.pool, *([out.depth_all] if out.depth else [])):
+        layer.float()
     return out.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

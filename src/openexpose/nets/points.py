@@ -6,7 +6,7 @@ features at joints, PARE and PyMAF). Beyond the reference; the `lite` networks u
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,8 +21,8 @@ STRIDE_4, STRIDE_8, STRIDE_16, STRIDE_32 = 2, 3, 5, 7
 """How many stages of an EfficientNet-Lite trunk end at these strides."""
 _WIDTHS = {STRIDE_4: 24, STRIDE_8: 40, STRIDE_16: 112, STRIDE_32: 320}
 
-FINE_LAYERS = ("rise", "edge", "sharpen", "heat_fine")
-"""Of a backbone with a map at stride 4, and of no other; they start as nothing."""
+LATER_LAYERS = ("rise", "edge", "sharpen", "heat_fine", "depth_here", "depth_all")
+"""Of a backbone with a map at stride 4 or with depths, and of no other; they start as nothing."""
 LEGS_SURE = 0.43
 LEGS_SHARE = 0.55
 """Legs are imagined if on average they are less sure (0 to 1) than the first, and than this share of all other points:
@@ -45,6 +45,10 @@ class Points:
     """Expected place, in [-1, 1] over the crop as projections are."""
     peak: Float[Tensor, "B K"]
     """Highest share of 3 x 3 cells at stride 8, 0 to 1: how concentrated the heatmap is."""
+    depth_u: Float[Tensor, "B K"] | None = None
+    """How far behind the mean of all K points each is (before it: negative), in half crop sides; None: not told."""
+    doubt_u: Float[Tensor, "B K"] | None = None
+    """How far off that is as a rule (mean error of a Laplace distribution)."""
 
     def sharpened(self) -> "Points":
         """The same read near each heatmap's strongest cell alone, `peak` being the share of that square.
@@ -59,7 +63,7 @@ class Points:
         rows, columns = (cell // w - strongest // w).abs() <= reach, (cell % w - strongest % w).abs() <= reach
         near = share * (rows & columns)
         mass = near.sum(-1)
-        return Points(self.logits, expected_u((near / mass[..., None]).unflatten(2, (h, w))), mass)
+        return replace(self, at_u=expected_u((near / mass[..., None]).unflatten(2, (h, w))), peak=mass)
 
     def doubted(self, group: Sequence[int], least: float = LEGS_SURE, share: float = LEGS_SHARE) -> "Points":
         """The same, but a group of points counts as unseen where it is on average less sure than `least`.
@@ -73,13 +77,17 @@ class Points:
         rows[list(group)] = True
         sure, others = (self.peak[:, of].mean(1, keepdim=True) for of in (rows, ~rows))
         absent = (sure < least) & (sure < share * others)
-        return Points(self.logits, self.at_u, self.peak.masked_fill(rows & absent, 0.0))
+        doubt_u = None if self.doubt_u is None else self.doubt_u.masked_fill(rows & absent, torch.inf)
+        return replace(self, peak=self.peak.masked_fill(rows & absent, 0.0), doubt_u=doubt_u)
 
     def first(self, rows: int) -> "Points":
         """Those of the first people of the batch."""
-        return Points(self.logits[:rows], self.at_u[:rows], self.peak[:rows])
+        told = [None if x is None else x[:rows] for x in (self.depth_u, self.doubt_u)]
+        return Points(self.logits[:rows], self.at_u[:rows], self.peak[:rows], *told)
 
 
+_USUAL_DOUBT_U = 0.2
+"""Where the doubts about depths start, half crop sides."""
 _LEAST_SHARE = 1e-9
 """Of a heatmap cell, before the logarithm."""
 
@@ -133,6 +141,7 @@ class PointBackbone(nn.Module):
         fine: int = 0,
         twins: Sequence[int] = (),
         closer: float = 0.0,
+        depth: bool = False,
         width: int = 96,
         pooled: int = 256,
         read: int = 24,
@@ -143,6 +152,7 @@ class PointBackbone(nn.Module):
         twins: the point that takes each one's place in a mirror: outside training, heatmaps are the mean of what the
         picture and its mirror image say. Empty: the picture alone.
         closer: share of the side, around the middle, that another look takes in, outside training too. 0: none.
+        depth: each point's depth is told as well.
 
         Raises ConfigError without points.
         """
@@ -169,7 +179,14 @@ class PointBackbone(nn.Module):
             nn.init.zeros_(self.heat_fine.bias)  # type: ignore[arg-type]
         self.read = nn.Conv2d(width, read, 1)
         self.pool = nn.Linear(self.trunk.widths[-1], pooled)
-        self.num_features = pooled + num_points * (read + 3)
+        self.num_features = pooled + num_points * (read + 3 + 2 * depth)
+        if depth:
+            self.depth_here = nn.Conv2d(width, 2 * num_points, 1)
+            self.depth_all = nn.Linear(pooled, 2 * num_points)
+            for layer in (self.depth_here, self.depth_all):  # they start as nothing
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.depth = depth
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # half the time on a CPU
 
     def freeze_early(self) -> None:
@@ -209,7 +226,22 @@ class PointBackbone(nn.Module):
         pooled = functional.relu(self.pool(coarse.float().mean((2, 3))))
         # Where a point is may pull on the parameters, but parameters must not bend the heatmaps.
         known = torch.cat([points.at_u.detach(), points.peak.detach()[..., None]], -1)
-        return torch.cat([pooled, known.flatten(1), there.flatten(1)], -1), points
+        features = [pooled, known.flatten(1), there.flatten(1)]
+        if self.depth:
+            depth_u, doubt_u = self._depths(share.detach(), x, pooled)
+            points = replace(points, depth_u=depth_u, doubt_u=doubt_u)
+            features += [depth_u.detach(), doubt_u.detach()]
+        return torch.cat(features, -1), points
+
+    def _depths(
+        self, share: Float[Tensor, "B K h w"], x: Float[Tensor, "B C h w"], pooled: Float[Tensor, "B P"]
+    ) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B K"]]:
+        """Read off under each heatmap, plus what the whole picture says; and how far off that is."""
+        B, K = share.shape[:2]
+        maps = self.depth_here(x).float().view(B, 2, K, -1)
+        here = torch.einsum("bkn,bjkn->bjk", share.flatten(2), maps)
+        depth_u, log_doubt = (here + self.depth_all(pooled).view(B, 2, K)).unbind(1)
+        return depth_u, _USUAL_DOUBT_U * log_doubt.clamp(-3, 3).exp()
 
     def _sharpened(self, logits: Tensor, x: Tensor, finest: Tensor) -> Tensor:
         if not self.fine:

@@ -1,26 +1,25 @@
-"""A few Levenberg-Marquardt steps that pull the body's guess onto the points its heatmaps see (SMPLify, learned start).
+"""What networks guess, pulled onto what their heatmaps see: the body, then hands and face in their own crops.
 
-The regressor knows depth and what is hidden; heatmaps know where things are in the picture. Each step turns joints in
-camera axes: a point moves by d x (X - p) when joint p above it turns by the small vector d, so the Jacobian is closed
-form, and one small symmetric system per person is solved. A step that makes a person worse is not taken, and the next
-is shorter: a limb that lies flat in the picture has no derivative towards the camera, and full steps overshoot there.
-Beyond the reference; off unless a config asks for it.
+The regressors know how things look; heatmaps know where they are; priors know what poses are like. `fit.py` puts the
+three together. Beyond the reference; off unless a config asks for it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from openexpose.body import BodyModel, Posed
+from openexpose.body.skinning import Tree
 from openexpose.errors import ConfigError
-from openexpose.geometry.rotations import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
+from openexpose.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from openexpose.nets import priors
 from openexpose.nets.codec import Estimate
 from openexpose.nets.config import RefineConfig
-from openexpose.nets.params import BodyParams
+from openexpose.nets.fit import Belief, Chain, Goal, Relief, State, fitted
+from openexpose.nets.params import BodyParams, HandParams, HeadParams
 from openexpose.nets.points import Points, leg_rows
 from openexpose.skeleton import J14_EXTRAS, Skeleton
 
@@ -30,80 +29,80 @@ CARRIED_BY = {
     "right_bigtoe": "right_foot", "left_bigtoe": "left_foot", "right_heel": "right_ankle",
     "left_heel": "left_ankle", "right_middle_1": "right_wrist", "left_middle_1": "left_wrist",
 }  # fmt: skip
-"""Joint that carries a point, where the point is no joint itself."""
-TURNING = 22
+"""Joint that carries a point of a body, where the point is no joint itself."""
+BODY = tuple(range(22))
 """Pelvis and the 21 body joints turn; fingers and face do not."""
+RIGHT_HAND = (21, *range(40, 55))
+"""Wrist and fingers."""
+HEAD = 15
 STIFF_RAD = {
-    "pelvis": 0.31, "hip": 0.375, "spine": 0.075, "knee": 0.31, "ankle": 0.15, "foot": 0.063, "neck": 0.125,
+    "hip": 0.375, "spine": 0.075, "knee": 0.31, "ankle": 0.15, "foot": 0.063, "neck": 0.125,
     "collar": 0.1, "head": 0.19, "shoulder": 0.44, "elbow": 0.375, "wrist": 0.19,
 }  # fmt: skip
-"""How far each joint may turn as a rule, radians. On 400 training photos of LSPET and 150 training renderings: PCK
-61.0 % and PA-MPJPE 117.9 mm; four fifths as far 60.6 % and 116.2 mm, six fifths as far 61.2 % and 119.1 mm."""
-_CAMERA_SPREAD = (0.3, 0.3, 0.3)
-"""The same for log scale, and the shift in metres."""
+"""How far the body network's joints are off as a rule, radians."""
 RENDERED_ONLY = 0.1
 """How much a point counts that no real photo teaches (all but LSP's 14), against those."""
-_LONGEST_STEP = 0.6
-"""Radians, log scale, metres."""
-_SLACK = 1e-4
-"""A step may cost so much more, relatively: float32 cannot tell less, and the rest of a batch must not decide."""
+EXPRESSIONS = 10
 
 
 @dataclass(frozen=True)
 class Refiner:
-    """Settings and the names of the heatmaps: `refiner(estimate, body_model)` gives the refined estimate."""
+    """Settings and the names of the heatmaps of the three networks."""
 
-    config: RefineConfig
-    names: tuple[str, ...]
+    body: RefineConfig
+    hand: RefineConfig | None
+    head: RefineConfig | None
+    body_names: tuple[str, ...]
+    hand_names: tuple[str, ...] = ()
+    head_names: tuple[str, ...] = ()
 
     def __call__(self, body: Estimate[BodyParams], model: BodyModel) -> Estimate[BodyParams]:
-        """The estimate with other rotations and another camera; its raw vector (fingers, jaw) stays.
+        """The body with other rotations and another camera; its raw vector (fingers, jaw) stays.
 
         Raises ConfigError if the network drew no heatmaps.
         """
-        if body.points is None:
-            raise ConfigError("refinement needs a body network with heatmaps (the `lite` ones)")
-        seen = body.points.sharpened().doubted(leg_rows(self.names))
-        params, camera = refined(body.params, body.camera, seen, self.names, model=model, config=self.config)
+        seen = _seen(body.points).doubted(leg_rows(self.body_names))
+        params, camera = refined(body.params, body.camera, seen, self.body_names, model=model, config=self.body)
         return replace(body, params=params, camera=camera)
+
+    def hands(self, hands: Estimate[HandParams], model: BodyModel) -> Estimate[HandParams]:
+        """Right hands (or mirrored left ones) with other wrists and fingers. ConfigError without heatmaps."""
+        if self.hand is None:
+            return hands
+        seen = _seen(hands.points)
+        return replace(hands, params=refined_hands(hands.params, seen, self.hand_names, model=model, config=self.hand))
+
+    def face(
+        self, head: Estimate[HeadParams], betas: Float[Tensor, "B S"], model: BodyModel
+    ) -> tuple[Estimate[HeadParams], Float[Tensor, "B S"]]:
+        """The head with another turn, jaw and expression, and the body's shape that suits the face.
+
+        betas: what the body network thinks.  Raises ConfigError without heatmaps.
+        """
+        if self.head is None:
+            return head, betas
+        seen = _seen(head.points)
+        params, betas = refined_face(head.params, betas, seen, self.head_names, model=model, config=self.head)
+        return replace(head, params=params), betas
+
+
+def _seen(points: Points | None) -> Points:
+    if points is None:
+        raise ConfigError("refinement needs networks with heatmaps (the `lite` ones)")
+    return points.sharpened()
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which joints move which of the network's points."""
+    """Which joints, in the order in which they are fitted, move which of the network's points."""
 
+    tree: Tree
     keypoint_rows: tuple[int, ...]
     """Of each point in keypoints followed by J14."""
+    carriers: tuple[int, ...]
     moves: Bool[Tensor, "K J"]
-    spread_rad: Float[Tensor, " J"]
     share: Float[Tensor, " K"]
     """How much each point counts."""
-
-
-class _Fit(NamedTuple):
-    """A body, and how well it explains what is seen."""
-
-    params: BodyParams
-    camera: Float[Tensor, "B 3"]
-    done: Float[Tensor, "B P"]
-    """All steps so far, added up."""
-    points_m: Float[Tensor, "B K 3"]
-    joints_m: Float[Tensor, "B J 3"]
-    R_model_joint: Float[Tensor, "B J 3 3"]
-    apart_u: Float[Tensor, "B K 2"]
-    """From the projected points to the seen ones."""
-    pull: Float[Tensor, "B K"]
-    cost: Float[Tensor, " B"]
-
-    def where(self, chosen: Bool[Tensor, " B"], other: "_Fit") -> "_Fit":
-        """Rows of self where chosen, of the other elsewhere."""
-
-        def pick(a: Tensor, b: Tensor) -> Tensor:
-            return torch.where(chosen.view(-1, *[1] * (a.ndim - 1)), a, b)
-
-        turned = {n: pick(getattr(self.params, n), getattr(other.params, n)) for n in ("global_orient", "body_pose")}
-        rest = [pick(a, b) for a, b in zip(self[1:], other[1:], strict=True)]
-        return _Fit(replace(self.params, **turned), *rest)
 
 
 def refined(
@@ -115,96 +114,165 @@ def refined(
     camera: (s, tx, ty) of weak perspective.   names: of the heatmaps.   Rows do not influence each other.
     Raises ConfigError for a body model without the points, or a heatmap whose carrier is not known.
     """
-    layout = _layout(names, model)
-    J, like = TURNING, camera
-    spread = torch.cat([layout.spread_rad.repeat_interleave(3), torch.tensor(_CAMERA_SPREAD)]).to(like)
-    stiff = 1 / spread.square()
-    moves = layout.moves.to(like.device)
-    trust = layout.share.to(like) * ((seen.peak - config.least_peak) / (1 - config.least_peak)).clamp(min=0)
-    trust = trust / config.spread_u**2
+    layout = _layout(names, model, BODY)
+    goal = _goal(seen, layout.share.to(camera), config)
+    shaped, rest = model.shape(params.betas, params.expression), params.R_parent_child()[:, len(BODY) :]
 
-    def look(params: BodyParams, camera: Tensor, done: Tensor) -> _Fit:
-        posed = model.shape(params.betas, params.expression).pose(params.R_parent_child())
-        points = _points(posed, model, layout)
-        apart = seen.at_u - camera[:, None, :1] * (points[..., :2] + camera[:, None, 1:])
-        far, edge = apart.norm(dim=-1), config.outlier_u
-        huber = torch.where(far < edge, far.square(), edge * (2 * far - edge))
-        cost = (trust * huber).sum(1) + (stiff * done.square()).sum(1)
-        pull = trust / (far / edge).clamp(min=1)
-        return _Fit(params, camera, done, points, posed.joints_m[:, :J], posed.R_model_joint[:, :J], apart, pull, cost)
+    def measure(root: Tensor, x: Tensor) -> Chain:
+        R = torch.cat([root[:, None], axis_angle_to_matrix(x.unflatten(1, (-1, 3))), rest], 1)
+        return _chain(shaped.pose(R), model, layout, BODY)
 
-    fit = look(params, camera, like.new_zeros(len(like), 3 * J + 3))
-    damping = torch.ones_like(fit.cost)
-    for _ in range(config.steps):
-        jacobian = _jacobian(fit.points_m, fit.joints_m, fit.camera, moves).double()
-        weighted = jacobian * fit.pull[..., None, None]
-        A = torch.einsum("bkip,bkiq->bpq", weighted, jacobian) + torch.diag_embed((1 + damping[:, None]) * stiff)
-        b = torch.einsum("bkip,bki->bp", weighted, fit.apart_u.double()) - stiff * fit.done
-        step = torch.linalg.solve(A, b).clamp(-_LONGEST_STEP, _LONGEST_STEP).float()
-        turned = _turned(fit.params, fit.R_model_joint, model.parents, step[:, : 3 * J].unflatten(1, (J, 3)))
-        moved = torch.cat([fit.camera[:, :1] * step[:, -3:-2].exp(), fit.camera[:, 1:] + step[:, -2:]], -1)
-        tried = look(turned, moved, fit.done + step)
-        better = tried.cost < (1 + _SLACK) * fit.cost
-        fit = tried.where(better, fit)
-        damping = torch.where(better, damping / 4, damping * 4)
-    return fit.params, fit.camera
+    guess = matrix_to_axis_angle(params.body_pose).flatten(1)
+    belief = _belief(priors.shipped("body"), guess, _stiff_rad(model), config)
+    start = State(params.global_orient, guess, camera)
+    found = fitted(measure, start, goal, belief, steps=config.steps)
+    body_pose = axis_angle_to_matrix(found.x.unflatten(1, (-1, 3)))
+    return replace(params, global_orient=found.root, body_pose=body_pose), found.camera
 
 
-def _jacobian(
-    points_m: Float[Tensor, "B K 3"],
-    joints_m: Float[Tensor, "B J 3"],
-    camera: Float[Tensor, "B 3"],
-    moves: Bool[Tensor, "K J"],
-) -> Float[Tensor, "B K 2 P"]:
-    """How the projections change with small turns of the joints (camera axes), then with log s, tx, ty."""
-    B, K = points_m.shape[:2]
-    arm = (points_m[:, :, None] - joints_m[:, None]) * moves[..., None]  # (B K J 3)
-    x, y, z = arm.unbind(-1)
-    zero = torch.zeros_like(x)
-    du = torch.stack([zero, z, -y], -1)  # x part of d x arm, for each component of d
-    dv = torch.stack([-z, zero, x], -1)
-    s = camera[:, None, None, :1]
-    turns = s[..., None] * torch.stack([du, dv], 2)  # (B K 2 J 3)
-    projected = camera[:, None, :1] * (points_m[..., :2] + camera[:, None, 1:])
-    eye = torch.eye(2, dtype=s.dtype, device=s.device).expand(B, K, 2, 2) * s
-    return torch.cat([turns.flatten(3), projected[..., None], eye], -1)
+def refined_hands(
+    params: HandParams, seen: Points, names: Sequence[str], *, model: BodyModel, config: RefineConfig
+) -> HandParams:
+    """Wrist (camera axes) and fingers of right hands; the hand of the mean body is fitted, its size does not matter.
+
+    model: the body model.   Raises ConfigError for one without the points.
+    """
+    layout = _layout(names, model, RIGHT_HAND)
+    goal = _goal(seen, layout.share.to(params.betas), config)
+    rest = _chain(
+        model.shape().pose(torch.eye(3).to(params.betas).expand(1, model.num_joints, 3, 3)), model, layout, RIGHT_HAND
+    )
+    guess = matrix_to_axis_angle(params.right_hand_pose).flatten(1)
+    belief = _belief(priors.shipped("hand"), guess, torch.full((45,), 0.5), config)
+    start = _started(rest, params.global_orient, belief.mean, goal)
+    found = fitted(lambda root, x: rest, start, goal, belief, steps=config.steps)
+    fingers = axis_angle_to_matrix(found.x.unflatten(1, (-1, 3)))
+    return replace(params, global_orient=found.root, right_hand_pose=fingers)
 
 
-def _turned(
-    params: BodyParams,
-    R_model_joint: Float[Tensor, "B J 3 3"],
-    parents: Sequence[int],
-    turn_rad: Float[Tensor, "B J 3"],
-) -> BodyParams:
-    """Every joint turned by its own vector, given in camera axes and applied from its parent's old pose."""
-    R = params.R_parent_child()[:, :TURNING]
-    eye = torch.eye(3, dtype=R.dtype, device=R.device).expand(len(R), 1, 3, 3)
-    above = torch.cat([eye, R_model_joint[:, list(parents[1:TURNING])]], 1)
-    new = sixd_to_matrix(matrix_to_sixd(above.mT @ axis_angle_to_matrix(turn_rad) @ above @ R))  # float32 drifts
-    return replace(params, global_orient=new[:, 0], body_pose=new[:, 1:])
+def refined_face(
+    params: HeadParams, betas: Float[Tensor, "B S"], seen: Points, names: Sequence[str], *, model: BodyModel,
+    config: RefineConfig,
+) -> tuple[HeadParams, Float[Tensor, "B S"]]:  # fmt: skip
+    """Turn of heads (camera axes), jaw, the expression that bodies have, and betas of the body model.
+
+    betas: of the body before.  model: the body model.   Raises ConfigError for one without the points.
+    """
+    layout = _layout(names, model, (HEAD,))
+    goal = _goal(seen, layout.share.to(betas), config)
+    prior = priors.shipped("face")
+    size = betas.shape[1]
+    precision = torch.block_diag(prior.precision, torch.eye(size).double() / config.betas_spread**2).to(betas.device)
+    mean = torch.cat([prior.mean.to(betas).expand(len(betas), -1), config.betas_share * betas], -1)
+    belief = Belief(mean, precision, config.turn_rad, (1.0, 1.0, 1.0))
+
+    def measure(root: Tensor, x: Tensor) -> Relief:
+        return _relief(model, layout, root, x)
+
+    start = _started(measure(params.global_orient, mean), params.global_orient, mean, goal)
+    found = fitted(measure, start, goal, belief, steps=config.steps)
+    jaw, expression = axis_angle_to_matrix(found.x[:, :3]), found.x[:, 3 : 3 + EXPRESSIONS]
+    full = torch.cat([expression, params.expression[:, EXPRESSIONS:]], -1)
+    return replace(params, global_orient=found.root, jaw_pose=jaw, expression=full), found.x[:, 3 + EXPRESSIONS :]
+
+
+def _goal(seen: Points, share: Float[Tensor, " K"], config: RefineConfig) -> Goal:
+    sure = ((seen.peak - config.least_peak) / (1 - config.least_peak)).clamp(min=0)
+    trust = share * sure / config.spread_u**2
+    if seen.depth_u is None or seen.doubt_u is None or config.depth_share == 0:
+        return Goal(seen.at_u, trust, config.outlier_u)
+    depth_trust = config.depth_share * share / (2 * seen.doubt_u.square())
+    return Goal(seen.at_u, trust, config.outlier_u, seen.depth_u, depth_trust, config.outlier_depth_u)
+
+
+def _belief(
+    prior: priors.Prior, guess: Float[Tensor, "B V"], off_rad: Float[Tensor, " V"], config: RefineConfig
+) -> Belief:
+    """What poses are like and what the network guesses, as one Gaussian."""
+    own = (config.own_share / off_rad.square()).double().to(guess.device)
+    usual = config.prior_share * prior.precision.to(guess.device)
+    precision = usual + torch.diag(own)
+    pulled = own * guess.double() + (usual @ prior.mean.to(guess.device))
+    return Belief(torch.linalg.solve(precision, pulled.T).T.float(), precision, config.turn_rad, config.camera_spread)
+
+
+def _started(solid: Chain | Relief, root: Tensor, x: Tensor, goal: Goal) -> State:
+    """The state in which the mean pose covers the seen points best (their trust as weights), the root as it is."""
+    points = solid.place(root, x).points_m[..., :2]
+    w = goal.trust[..., None] + 1e-6
+    middle, there = ((w * p).sum(1, keepdim=True) / w.sum(1, keepdim=True) for p in (points, goal.at_u))
+    spread, wanted = ((w * (p - m).square()).sum((1, 2)) for p, m in ((points, middle), (goal.at_u, there)))
+    s = (wanted / spread.clamp(min=1e-9)).sqrt().clamp(min=1e-2)[:, None]
+    return State(root, x, torch.cat([s, there[:, 0] / s - middle[:, 0]], -1))
+
+
+def _chain(posed: Posed, model: BodyModel, layout: _Layout, joints: Sequence[int]) -> Chain:
+    points, at, axes = (
+        _points(posed, model, layout),
+        posed.joints_m[:, list(joints)],
+        posed.R_model_joint[:, list(joints)],
+    )
+    carriers = list(layout.carriers)
+    on_joint = axes[:, carriers].mT @ (points - at[:, carriers])[..., None]
+    return Chain(
+        layout.tree, posed.rest_joints[:, list(joints)], layout.carriers, on_joint[..., 0], layout.moves.to(at.device)
+    )
+
+
+_NUDGE = 0.05
+
+
+def _relief(model: BodyModel, layout: _Layout, root: Float[Tensor, "B 3 3"], x: Float[Tensor, "B V"]) -> Relief:
+    """Face points about the head joint, and how they move with jaw, expression and betas: differences."""
+    B, V = x.shape
+    every = torch.cat([x[:, None], x[:, None] + _NUDGE * torch.eye(V).to(x)], 1).flatten(0, 1)
+    R = torch.eye(3).to(x).repeat(len(every), model.num_joints, 1, 1)
+    turned = root[:, None].expand(B, V + 1, 3, 3).flatten(0, 1)
+    R[:, 0], R[:, model.joint_names.index("jaw")] = turned, axis_angle_to_matrix(every[:, :3])
+    posed = model.shape(every[:, 3 + EXPRESSIONS :], every[:, 3 : 3 + EXPRESSIONS]).pose(R)
+    away = _points(posed, model, layout) - posed.joints_m[:, HEAD, None]
+    local = (turned[:, None].mT @ away[..., None])[..., 0].unflatten(0, (B, V + 1))
+    basis = (local[:, 1:] - local[:, :1]) / _NUDGE
+    return Relief(local[:, 0], basis.permute(0, 2, 3, 1), x)
 
 
 def _points(posed: Posed, model: BodyModel, layout: _Layout) -> Float[Tensor, "B K 3"]:
-    every = torch.cat([posed.keypoints_m(), posed.regressed_m("j14")], 1)
+    every = posed.keypoints_m()
+    if max(layout.keypoint_rows) >= every.shape[1]:
+        every = torch.cat([every, posed.regressed_m("j14")], 1)
     return every[:, list(layout.keypoint_rows)]
 
 
-def _layout(names: Sequence[str], model: BodyModel) -> _Layout:
+def _layout(names: Sequence[str], model: BodyModel, chosen: Sequence[int]) -> _Layout:
     keypoints, joints = list(model.keypoint_names), list(model.joint_names)
-    rows, moves = [], torch.zeros(len(names), TURNING, dtype=torch.bool)
+    if max(chosen) >= len(joints):
+        raise ConfigError(f"{model.label} has no body whose points could be followed: {len(joints)} joints")
+    place = {joint: i for i, joint in enumerate(chosen)}
+    tree = Tree.of((-1, *(place[model.parents[j]] for j in chosen[1:])))
+    rows, carriers, moves = [], [], torch.zeros(len(names), len(chosen), dtype=torch.bool)
     for k, name in enumerate(names):
-        joint = CARRIED_BY.get(name, name)
-        if joint not in joints or not (name in J14_EXTRAS or name in keypoints):
+        carrier = joints[chosen[0]] if len(chosen) == 1 else CARRIED_BY.get(name, name)
+        carrier = carrier if carrier in joints else f"{carrier}_3"  # fingertips
+        if carrier not in joints or joints.index(carrier) not in place or not (name in J14_EXTRAS or name in keypoints):
             raise ConfigError(f"the heatmap of {name!r} cannot be followed on {model.label}")
         rows.append(len(keypoints) + J14_EXTRAS[name] if name in J14_EXTRAS else keypoints.index(name))
-        j = joints.index(joint)
-        j = j if name in CARRIED_BY else int(model.parents[j])  # a joint does not move itself
+        j = place[joints.index(carrier)]
+        carriers.append(j)
+        j = tree.parents[j] if carrier == name else j  # a joint does not move itself
         while j >= 0:
-            moves[k, j] |= j < TURNING
-            j = int(model.parents[j])
-    kinds = [next((v for n, v in STIFF_RAD.items() if n in joints[j]), None) for j in range(TURNING)]
-    if None in kinds:
-        raise ConfigError(f"{model.label} has a body joint of an unknown kind: {joints[kinds.index(None)]}")
-    marked = Skeleton.read("lspet").names
+            moves[k, j] = True
+            j = tree.parents[j]
+    marked = Skeleton.read("lspet").names if len(chosen) == len(BODY) else names
     share = torch.tensor([1.0 if name in marked else RENDERED_ONLY for name in names])
-    return _Layout(tuple(rows), moves, torch.tensor(kinds, dtype=torch.float32), share)
+    return _Layout(tree, tuple(rows), tuple(carriers), moves, share)
+
+
+def _stiff_rad(model: BodyModel) -> Float[Tensor, " V"]:
+    """Of each of three axes of the 21 joints. Raises ConfigError for a joint of an unknown kind."""
+    kinds = []
+    for j in BODY[1:]:
+        kind = next((v for n, v in STIFF_RAD.items() if n in model.joint_names[j]), None)
+        if kind is None:
+            raise ConfigError(f"{model.label} has a body joint of an unknown kind: {model.joint_names[j]}")
+        kinds.append(kind)
+    return torch.tensor(kinds).repeat_interleave(3)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from openexpose.synth.photo import Studio
 from openexpose.synth.scene import SynthConfig
 
 JPEG_QUALITY = 95
+Renderer = Literal["auto", "embree", "raster"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,7 @@ class Job:
     out: Path
     masks: bool = True
     backgrounds: UInt8[np.ndarray, "C S S 3"] | None = None
+    renderer: Renderer = "auto"
 
     def __post_init__(self) -> None:
         """Raises ConfigError for no photos, or a negative seed or index."""
@@ -72,7 +75,7 @@ class Photographer:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.studio = Studio(job.cfg, backgrounds=job.backgrounds)
+        self.studio = Studio(job.cfg, renderer=job.renderer, backgrounds=job.backgrounds)
         self.shapes = PartShapes.fitted()
 
     def __call__(self, index: int) -> Record:

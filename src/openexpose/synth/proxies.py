@@ -148,7 +148,7 @@ class BodyProxies(ProxySource):
 
     def draw(self, rng: np.random.Generator, size: int) -> Mapping[str, Tensor]:
         """Poses of the bank, each limb now and then from another one."""
-        R = axis_angle_to_matrix(torch.from_numpy(self._mixed(rng, size)).float())
+        R = axis_angle_to_matrix(torch.from_numpy(self.mixed(rng, size)).float())
         root = torch.from_numpy(turns(rng, size, frontal=0.45, spread=(0.6, 0.2, 0.35))).float() @ R[:, 0]
         betas = torch.from_numpy(rng.normal(0, 1, (size, self.model.num_betas))).float().clamp(-2.8, 2.8)
         return {"global_orient": root, "body_pose": R[:, 1:], "betas": betas}
@@ -163,7 +163,9 @@ class BodyProxies(ProxySource):
         """A quarter of the boxes are drawn round the upper body."""
         return (rng.random((size, 1)) < 0.25) & self._legs
 
-    def _mixed(self, rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    def mixed(self, rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+        """(size, 22, 3) rotation vectors of poses as `draw` has them, the pelvis free of yaw."""
+
         def some() -> NDArray[np.float64]:
             pose = self._poses[rng.choice(len(self._poses), size, p=self._share)].astype(np.float64)
             return np.where(rng.random((size, 1, 1)) < 0.5, mirrored(pose), pose)

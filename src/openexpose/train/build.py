@@ -16,7 +16,7 @@ from openexpose.nets.config import PRESETS as NETWORKS
 from openexpose.nets.config import NetConfig, PartConfig
 from openexpose.nets.means import Means
 from openexpose.nets.params import PARAMS, Part
-from openexpose.nets.points import FINE_LAYERS, PointBackbone
+from openexpose.nets.points import LATER_LAYERS, PointBackbone
 from openexpose.nets.regressor import PartRegressor
 from openexpose.train.batches import FirstOnly, Source, WithCloseups
 from openexpose.train.config import CloseupConfig, TrainConfig
@@ -184,14 +184,17 @@ def _start_lite(config: TrainConfig, regressors: Mapping[Part, PartRegressor[Any
 
 
 def _start_backbones(path: Path, regressors: Mapping[Part, PartRegressor[Any]]) -> None:
-    """Backbones alone from another network's file, which may lack the map at stride 4."""
+    """Backbones and lifters from another network's file, which may lack the map at stride 4 and depths."""
     for part, regressor in regressors.items():
-        held, own = load_part(path, part).backbone.state_dict(), regressor.backbone.state_dict()
+        source = load_part(path, part)
+        held, own = source.backbone.state_dict(), regressor.backbone.state_dict()
         other = [name for name, tensor in held.items() if name not in own or own[name].shape != tensor.shape]
-        other += [name for name in own if name not in held and name.split(".")[0] not in FINE_LAYERS]
+        other += [name for name in own if name not in held and name.split(".")[0] not in LATER_LAYERS]
         if other:
             raise ConfigError(f"{path}: the {part}'s backbone is of another kind: {', '.join(other[:3])} ...")
         regressor.backbone.load_state_dict(held, strict=False)
+        if regressor.lifter is not None and source.lifter is not None:
+            load_exactly(regressor.lifter, source.lifter.state_dict(), path)
 
 
 def _fill(config: TrainConfig, net: NetConfig, regressors: Mapping[Part, PartRegressor[Any]]) -> set[Part]:

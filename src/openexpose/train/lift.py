@@ -19,14 +19,14 @@ from openexpose.nets.build import FREE_MODELS, TOLD, build_codec, build_lifter
 from openexpose.nets.codec import Codec
 from openexpose.nets.config import PRESETS, PartConfig
 from openexpose.nets.means import Means, mean_vector
-from openexpose.nets.params import PARAMS, Part
+from openexpose.nets.params import PARAMS, BodyParams, Part
 from openexpose.readers import write_atomically
 from openexpose.synth.proxies import BodyProxies, Proxies
 from openexpose.synth.proxy_parts import HandProxies, HeadProxies
 from openexpose.synth.sets import check_training_seed
 from openexpose.train.chance import set_torch_generators
 from openexpose.train.presets import PRESETS as PRESETS_OF_RUNS
-from openexpose.train.side import near_truth
+from openexpose.train.side import OwnSurface, near_truth
 
 SOURCES: Mapping[Part, type[BodyProxies | HandProxies | HeadProxies]] = {
     "body": BodyProxies,
@@ -35,11 +35,13 @@ SOURCES: Mapping[Part, type[BodyProxies | HandProxies | HeadProxies]] = {
 }
 WEIGHTS: Mapping[Part, Mapping[str, float]] = {
     "body": {"points2d": 20.0, "points3d": 30.0, "global_orient": 1.5, "body_pose": 8.0, "betas": 0.02},
-    "hand": {"points2d": 20.0, "points3d": 300.0, "global_orient": 1.5, "right_hand_pose": 8.0, "betas": 0.02},
-    "head": {"points2d": 40.0, "points3d": 300.0, "global_orient": 3.0, "jaw_pose": 2.0, "betas": 0.005,
-             "expression": 0.02},
+    "hand": {"points2d": 20.0, "points3d": 100.0, "global_orient": 1.5, "right_hand_pose": 4.0, "betas": 0.02,
+             "surface": 1.0},
+    "head": {"points2d": 10.0, "points3d": 50.0, "global_orient": 3.0, "jaw_pose": 1.0, "betas": 0.002,
+             "expression": 0.005, "surface": 3.0},
 }  # fmt: skip
-"""Of each loss: points in half crop sides and metres, rotations in radians, sums of squared coefficients."""
+"""Of each loss: points in half crop sides and metres, rotations in radians, sums of squared coefficients, vertices in
+mm. Landmarks alone would bend a head's shape until the perspective fits."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class LiftRun:
         self.mean = mean_vector(self.codec, part, Means(), is_body=config.part == "body")[None]
         model = load_model(FREE_MODELS[config.part], num_betas=part.num_betas, num_expression=part.num_expression)
         self.source = SOURCES[config.part](model, part.points)
+        self.surface = OwnSurface(model)
         self.optimiser = torch.optim.AdamW(self.lifter.parameters(), lr=config.lr, weight_decay=1e-4)
         self.step = 0
         state = out / "state.pt"
@@ -131,6 +134,10 @@ class LiftRun:
             got: Tensor = getattr(params, name)
             turned = got.shape[-1] == 3 and got.ndim > 2
             terms[name] = angle_rad(got, true).mean() if turned else (got - true).square().sum() / size
+        if not isinstance(params, BodyParams):
+            known = {name: Target(value, torch.ones(size)) for name, value in truth.params.items()}
+            known["keypoints2d"] = Target(torch.ones(size, 1, 3), torch.ones(size))
+            terms["surface"] = self.surface.apart(params, known).value
         return {name: weight * terms[name] for name, weight in WEIGHTS[self.config.part].items()}
 
     def _start(self, truth: Proxies) -> Tensor | None:

@@ -108,7 +108,7 @@ def lite_body() -> TrainConfig:
     """The small body network, for FreeBody."""
     losses = LossWeights(
         keypoints2d=0.08, lsp2d=1.5, heatmaps=0.4, points2d=0.5, keypoints3d=0.12, global_orient=1.5, body_pose=0.4,
-        jaw_pose=0.2, left_hand_pose=0.3, right_hand_pose=0.3, betas=0.02, expression=0.02, betas_prior=0.05,
+        jaw_pose=0.2, left_hand_pose=0.3, right_hand_pose=0.3, betas=0.1, expression=0.02, betas_prior=0.05, depths=0.3,
     )  # fmt: skip
     return _small("lite_body", hrnet_hmr_expose_body(), losses, box_scale=1.15)
 
@@ -126,8 +126,8 @@ def lite_head() -> TrainConfig:
 def lite_hand() -> TrainConfig:
     """The small hand network, for FreeHand."""
     losses = LossWeights(
-        keypoints2d=1.0, heatmaps=0.15, points2d=0.5, global_orient=3.0, right_hand_pose=6.0, betas=0.01,
-        betas_prior=0.05,
+        keypoints2d=1.0, heatmaps=0.5, points2d=0.5, keypoints3d=6.0, global_orient=3.0, right_hand_pose=6.0,
+        betas=0.01, betas_prior=0.05, depths=0.3,
     )  # fmt: skip
     disturb = DisturbConfig(probability=0.6, hand_turn_rad=1.2, finger_rad=0.6)
     return replace(_small("lite_hand", resnet18_hmr_expose_hand(), losses, box_scale=1.85), disturb=disturb)

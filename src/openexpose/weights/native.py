@@ -148,7 +148,8 @@ def config_of(header: Header, path: Path) -> NetConfig:
 
     Raises WeightsError if its fields are not those of this program's version or make no network.
     """
-    raw = {"refine": None} | dict(header.config)  # files from before there was refinement
+    before_refinement: dict[str, Any] = {"refine": None, "refine_hand": None, "refine_head": None}
+    raw = before_refinement | dict(header.config)
     try:
         for name, kind in (
             ("body", PartConfig),
@@ -156,6 +157,8 @@ def config_of(header: Header, path: Path) -> NetConfig:
             ("head", PartConfig),
             ("gate", GateConfig),
             ("refine", RefineConfig),
+            ("refine_hand", RefineConfig),
+            ("refine_head", RefineConfig),
         ):
             raw[name] = None if raw[name] is None else kind(**{k: _tupled(v) for k, v in raw[name].items()})
         return NetConfig(**raw | {"zoom": ZoomConfig(**raw["zoom"])})

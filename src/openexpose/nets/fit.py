@@ -1,0 +1,289 @@
+"""The most probable pose, given points seen in a picture and what poses are like (damped Gauss-Newton).
+
+Points say where things are in the picture and, where depths are told, how far behind each other they are; a prior over
+rotation vectors (`priors.py`) says the rest (SMPLify's idea, with closed-form derivatives; HybrIK's: points in space
+first, joint angles from them). One small symmetric system a row and step. A step that makes a row worse is not taken,
+and the next is shorter (Levenberg-Marquardt). Rows do not influence each other.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from openexpose.body.skinning import Tree, forward_kinematics
+from openexpose.geometry.rotations import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
+
+_LONGEST_STEP = 0.6
+"""Radians, coefficients, log scale, metres."""
+_SLACK = 1e-4
+"""A step may cost so much more, relatively: float32 cannot tell less, and the rest of a batch must not decide."""
+_RIDE = 4
+"""Steps after which a solid is measured again."""
+
+
+class Goal(NamedTuple):
+    """What is seen of K points, and how hard each pulls (1 / spread squared)."""
+
+    at_u: Float[Tensor, "B K 2"]
+    trust: Float[Tensor, "B K"]
+    edge_u: float
+    """Points further off than this pull with constant force."""
+    depth_u: Float[Tensor, "B K"] | None = None
+    """From the mean of all points, half crop sides; None: not told."""
+    depth_trust: Float[Tensor, "B K"] | None = None
+    depth_edge_u: float = 1.0
+
+
+class State(NamedTuple):
+    """What is looked for."""
+
+    root: Float[Tensor, "B 3 3"]
+    """Turn of the root in camera axes."""
+    x: Float[Tensor, "B V"]
+    """Rotation vectors of the joints below (relative to the parent, radians), or coefficients."""
+    camera: Float[Tensor, "B 3"]
+    """(s, tx, ty) of weak perspective."""
+
+
+class Belief(NamedTuple):
+    """What is known before looking: Gaussians over a `State`."""
+
+    mean: Float[Tensor, "B V"]
+    precision: Float[Tensor, "V V"]
+    root_rad: float
+    """How far the root may be off where it starts."""
+    camera: tuple[float, float, float]
+    """The same for log scale, and the shift in metres."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A solid in some state."""
+
+    @property
+    def points_m(self) -> Float[Tensor, "B K 3"]:
+        """Camera axes."""
+        ...
+
+    def slopes(self) -> Float[Tensor, "B K 3 P"]:
+        """How the points move with a small turn of the root (camera axes, 3), then with each number of x."""
+        ...
+
+
+@runtime_checkable
+class Solid(Protocol):
+    """Something whose points move with a state."""
+
+    def place(self, root: Float[Tensor, "B 3 3"], x: Float[Tensor, "B V"]) -> Placed:
+        """Where its points are."""
+        ...
+
+
+Measure = Callable[[Float[Tensor, "B 3 3"], Float[Tensor, "B V"]], Solid]
+"""Makes a solid that is exact in a state and nearly so around it."""
+
+
+class _Fit(NamedTuple):
+    """A state and how well it explains what is seen."""
+
+    root: Float[Tensor, "B 3 3"]
+    x: Float[Tensor, "B V"]
+    camera: Float[Tensor, "B 3"]
+    swung: Float[Tensor, "B 3"]
+    """Turns of the root so far, added up."""
+    cost: Float[Tensor, " B"]
+
+    def where(self, chosen: Bool[Tensor, " B"], other: "_Fit") -> "_Fit":
+        """Rows of self where chosen, of the other elsewhere."""
+        return _Fit(*(_rows(chosen, a, b) for a, b in zip(self, other, strict=True)))
+
+
+_Looked = tuple[_Fit, Placed, Tensor, Tensor]
+"""With the solid placed, how far its points are from the seen ones, and how hard each pulls."""
+
+
+def fitted(measure: Measure, start: State, goal: Goal, belief: Belief, *, steps: int) -> State:
+    """The state that explains the goal best without being improbable, found from `start`."""
+    camera_spread = start.camera.new_tensor(belief.camera)
+    loose = torch.cat([start.camera.new_full((3,), belief.root_rad), camera_spread]).double()
+    known = torch.block_diag(torch.diag(1 / loose[:3].square()), belief.precision, torch.diag(1 / loose[3:].square()))
+    stiff = torch.diag(known.diagonal())
+
+    def strayed(root_swung: Tensor, x: Tensor, camera: Tensor) -> Tensor:
+        shift = torch.cat([(camera[:, :1] / start.camera[:, :1]).log(), camera[:, 1:] - start.camera[:, 1:]], -1)
+        return torch.cat([root_swung, x - belief.mean, shift], -1).double()
+
+    def look(
+        solid: Solid, root: Tensor, x: Tensor, camera: Tensor, swung: Tensor
+    ) -> tuple[_Fit, Placed, Tensor, Tensor]:
+        placed = solid.place(root, x)
+        apart, pull, cost = _judged(placed.points_m, camera, goal)
+        off = strayed(swung, x, camera)
+        cost = cost + torch.einsum("bp,pq,bq->b", off, known, off).float()
+        return _Fit(root, x, camera, swung, cost), placed, apart, pull
+
+    solid = measure(start.root, start.x)
+    fit, placed, apart, pull = look(solid, *start, torch.zeros_like(start.camera))
+    damping = torch.ones_like(fit.cost)
+    for number in range(steps):
+        if number and number % _RIDE == 0:
+            solid = measure(fit.root, fit.x)
+            fit, placed, apart, pull = look(solid, *fit[:4])
+        jacobian = _jacobian(placed.slopes(), placed.points_m, fit.camera, depth=goal.depth_u is not None).double()
+        weighted = jacobian * pull[..., None]
+        A = torch.einsum("bkip,bkiq->bpq", weighted, jacobian) + known + damping[:, None, None] * stiff
+        b = torch.einsum("bkip,bki->bp", weighted, apart.double()) - strayed(fit.swung, fit.x, fit.camera) @ known
+        step = torch.linalg.solve(A, b).clamp(-_LONGEST_STEP, _LONGEST_STEP).float()
+        root = sixd_to_matrix(matrix_to_sixd(axis_angle_to_matrix(step[:, :3]) @ fit.root))  # float32 drifts
+        camera = torch.cat([fit.camera[:, :1] * step[:, -3:-2].exp(), fit.camera[:, 1:] + step[:, -2:]], -1)
+        tried = look(solid, root, fit.x + step[:, 3:-3], camera, fit.swung + step[:, :3])
+        better = tried[0].cost < (1 + _SLACK) * fit.cost
+        placed = _Either(better, tried[1], placed)
+        fit, apart, pull = tried[0].where(better, fit), _rows(better, tried[2], apart), _rows(better, tried[3], pull)
+        damping = torch.where(better, damping / 4, damping * 4)
+    return State(fit.root, fit.x, fit.camera)
+
+
+class _Either:
+    """Rows of one placed solid or another; slopes are worked out for both only where rows differ."""
+
+    def __init__(self, chosen: Bool[Tensor, " B"], one: Placed, other: Placed) -> None:
+        self.chosen, self.one, self.other = chosen, one, other
+        self.points_m = _rows(chosen, one.points_m, other.points_m)
+
+    def slopes(self) -> Float[Tensor, "B K 3 P"]:
+        """Of the chosen one, row by row."""
+        if bool(self.chosen.all()):
+            return self.one.slopes()
+        return _rows(self.chosen, self.one.slopes(), self.other.slopes())
+
+
+def _rows(chosen: Bool[Tensor, " B"], a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(chosen.view(-1, *[1] * (a.ndim - 1)), a, b)
+
+
+def _judged(points_m: Tensor, camera: Tensor, goal: Goal) -> tuple[Tensor, Tensor, Tensor]:
+    """From the projected points to the seen ones (B K C), how hard each pulls, and what that costs (B)."""
+    apart = goal.at_u - camera[:, None, :1] * (points_m[..., :2] + camera[:, None, 1:])
+    cost, pull = _huber(apart.norm(dim=-1), goal.trust, goal.edge_u)
+    pulls = [pull, pull]
+    if goal.depth_u is not None and goal.depth_trust is not None:
+        depth_u = camera[:, :1] * (points_m[..., 2] - points_m[..., 2].mean(1, keepdim=True))
+        behind = goal.depth_u - depth_u
+        more, pull = _huber(behind.abs(), goal.depth_trust, goal.depth_edge_u)
+        apart, cost = torch.cat([apart, behind[..., None]], -1), cost + more
+        pulls.append(pull)
+    return apart, torch.stack(pulls, -1), cost
+
+
+def _huber(far: Tensor, trust: Tensor, edge: float) -> tuple[Tensor, Tensor]:
+    cost = torch.where(far < edge, far.square(), edge * (2 * far - edge))
+    return (trust * cost).sum(1), trust / (far / edge).clamp(min=1)
+
+
+def _jacobian(
+    slopes: Float[Tensor, "B K 3 P"], points_m: Float[Tensor, "B K 3"], camera: Float[Tensor, "B 3"], *, depth: bool
+) -> Float[Tensor, "B K C Q"]:
+    """How what is seen changes with root, x, log s, tx, ty. depth: as a third row, from the mean depth."""
+    B, K = points_m.shape[:2]
+    s = camera[:, None, None, :1]
+    at = camera[:, None, :1] * (points_m[..., :2] + camera[:, None, 1:])
+    by_camera = torch.cat([at[..., None], torch.eye(2).to(s).expand(B, K, 2, 2) * s], -1)
+    rows = slopes[:, :, :2]
+    if depth:
+        rows = torch.cat([rows, slopes[:, :, 2:] - slopes[:, :, 2:].mean(1, keepdim=True)], 2)
+        behind = camera[:, :1] * (points_m[..., 2] - points_m[..., 2].mean(1, keepdim=True))
+        by_camera = torch.cat([by_camera, functional.pad(behind[..., None, None], (0, 2))], 2)
+    return torch.cat([s * rows, by_camera], -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Joints that turn, the root first, and points that ride on them as if they were bone."""
+
+    tree: Tree
+    rest_joints_m: Float[Tensor, "#B J 3"]
+    carriers: Sequence[int]
+    """Joint on which each point rides."""
+    on_joint_m: Float[Tensor, "#B K 3"]
+    """Each point in the frame of the joint that carries it."""
+    moves: Bool[Tensor, "K J"]
+    """Whether a joint's turn moves a point."""
+
+    def place(self, root: Float[Tensor, "B 3 3"], x: Float[Tensor, "B V"]) -> "PlacedChain":
+        """x: rotation vectors of all joints but the root."""
+        vectors = x.unflatten(1, (-1, 3))
+        R = torch.cat([root[:, None], axis_angle_to_matrix(vectors)], 1)
+        axes, joints = forward_kinematics(R, self.rest_joints_m.expand(len(R), -1, 3), self.tree)
+        carriers = list(self.carriers)
+        points = (axes[:, carriers] @ self.on_joint_m[..., None])[..., 0] + joints[:, carriers]
+        return PlacedChain(self, axes, vectors, joints, points)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedChain:
+    """A chain in some state."""
+
+    chain: Chain
+    axes: Float[Tensor, "B J 3 3"]
+    vectors: Float[Tensor, "B J-1 3"]
+    joints_m: Float[Tensor, "B J 3"]
+    points_m: Float[Tensor, "B K 3"]
+
+    def slopes(self) -> Float[Tensor, "B K 3 P"]:
+        """A point moves by d x (X - p) when a joint p above it turns by d in camera axes."""
+        arm = (self.points_m[:, :, None] - self.joints_m[:, None]) * self.chain.moves[..., None]  # (B K J 3)
+        above = self.axes[:, list(self.chain.tree.parents[1:])]
+        turns = above @ left_jacobian(self.vectors)
+        eye = torch.eye(3).to(turns).expand(len(turns), 1, 3, 3)
+        found = -cross_matrix(arm) @ torch.cat([eye, turns], 1)[:, None]  # (B K J 3 3)
+        return found.transpose(2, 3).flatten(3)
+
+
+@dataclass(frozen=True, eq=False)
+class Relief:
+    """Points on a root that move linearly with coefficients: a head with its face."""
+
+    points_m: Float[Tensor, "B K 3"]
+    """In the root's frame, at `x`."""
+    basis_m: Float[Tensor, "B K 3 V"]
+    x: Float[Tensor, "B V"]
+
+    def place(self, root: Float[Tensor, "B 3 3"], x: Float[Tensor, "B V"]) -> "PlacedRelief":
+        """x: the coefficients."""
+        local = self.points_m + torch.einsum("bkcv,bv->bkc", self.basis_m, x - self.x)
+        return PlacedRelief((root[:, None] @ local[..., None])[..., 0], root[:, None] @ self.basis_m)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedRelief:
+    """A relief in some state."""
+
+    points_m: Float[Tensor, "B K 3"]
+    basis_m: Float[Tensor, "B K 3 V"]
+
+    def slopes(self) -> Float[Tensor, "B K 3 P"]:
+        """Turns about the root, then the coefficients."""
+        return torch.cat([-cross_matrix(self.points_m), self.basis_m], -1)
+
+
+def cross_matrix(v: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
+    """[v] with [v] w = v x w."""
+    x, y, z = v.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+
+
+def left_jacobian(rotvec_rad: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
+    """J with exp(r + d) = exp(J d) exp(r) for small d (Sola et al. 2018, eq. 145)."""
+    angle = rotvec_rad.norm(dim=-1)[..., None, None].clamp(min=1e-4)
+    K = cross_matrix(rotvec_rad)
+    a, b = (1 - angle.cos()) / angle.square(), (angle - angle.sin()) / angle**3
+    b = torch.where(angle < 0.02, torch.full_like(b, 1 / 6), b)
+    a = torch.where(angle < 0.02, torch.full_like(a, 0.5), a)
+    return torch.eye(3).to(K) + a * K + b * (K @ K)

@@ -1,0 +1,24 @@
+"""The Gaussians that ship are those of what the data engine draws."""
+
+import numpy as np
+
+from openexpose.nets import priors
+from openexpose.synth.priors import EXPRESSIONS, measured
+
+
+def test_the_shipped_priors_are_the_measured_ones_and_usable():
+    again = measured()
+    for kind, size in (("body", 63), ("hand", 45), ("face", 3 + EXPRESSIONS)):
+        prior = priors.shipped(kind)
+        assert prior.mean.shape == (size,) and prior.precision.shape == (size, size)
+        np.testing.assert_allclose(prior.mean.numpy(), again[f"{kind}.mean"], atol=1e-5)  # radians, coefficients
+        covariance = np.linalg.inv(prior.precision.numpy())
+        np.testing.assert_allclose(covariance, again[f"{kind}.covariance"], atol=1e-4)
+        assert np.linalg.eigvalsh(covariance).min() > 5e-4  # nothing is impossible: 0.03 rad at least
+
+
+def test_knees_bend_backwards_and_arms_hang_in_the_prior():
+    mean = priors.shipped("body").mean.view(21, 3)
+    left_knee, right_knee = mean[3], mean[4]
+    assert left_knee[0] > 0.2 and right_knee[0] > 0.2  # radians about +x: the shank goes back
+    assert abs(left_knee[0] - right_knee[0]) < 0.1  # mirrored poses are as good
