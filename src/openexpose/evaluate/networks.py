@@ -67,6 +67,11 @@ class Networks:
         whole = load_expose(path, body_model=models["body"])
         return cls(config, whole, {"body": whole.body, "hand": whole.hand, "head": whole.head}, models)
 
+    def fitted(self, part: Part, estimate: Estimate[Any]) -> Estimate[Any]:
+        """A hand pulled onto its heatmaps, as the whole model does it; a head stays (its shape is not the body's)."""
+        refine = None if self.whole is None else self.whole.refine
+        return estimate if refine is None or part != "hand" else refine.hands(estimate, self.models["body"])
+
     def need(self, part: Part) -> PartRegressor[Any]:
         """One network. Raises WeightsError if the file has none for that part."""
         if part not in self.parts:
@@ -173,7 +178,7 @@ def parts(
         here = Squares(squares.centre_px[list(rows)], squares.side_px[list(rows)])
         photos = [torch.from_numpy(photo_of(i)) for i in rows]
         with torch.inference_mode():
-            estimate = network(here.cut(photos, network.crop_px))
+            estimate = nets.fitted(part, network(here.cut(photos, network.crop_px)))
             yield PartAnswer(rows, estimate.params, estimate.camera, here, _heat_u(estimate))
 
 

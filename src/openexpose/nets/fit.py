@@ -8,7 +8,7 @@ and the next is shorter (Levenberg-Marquardt). Rows do not influence each other.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -72,6 +72,10 @@ class Placed(Protocol):
 
     def slopes(self) -> Float[Tensor, "B K 3 P"]:
         """How the points move with a small turn of the root (camera axes, 3), then with each number of x."""
+        ...
+
+    def where(self, chosen: Bool[Tensor, " B"], other: Any) -> "Placed":
+        """Rows of self where chosen, of the same solid placed otherwise elsewhere."""
         ...
 
 
@@ -143,24 +147,10 @@ def fitted(measure: Measure, start: State, goal: Goal, belief: Belief, *, steps:
         camera = torch.cat([fit.camera[:, :1] * step[:, -3:-2].exp(), fit.camera[:, 1:] + step[:, -2:]], -1)
         tried = look(solid, root, fit.x + step[:, 3:-3], camera, fit.swung + step[:, :3])
         better = tried[0].cost < (1 + _SLACK) * fit.cost
-        placed = _Either(better, tried[1], placed)
-        fit, apart, pull = tried[0].where(better, fit), _rows(better, tried[2], apart), _rows(better, tried[3], pull)
+        fit, placed = tried[0].where(better, fit), tried[1].where(better, placed)
+        apart, pull = _rows(better, tried[2], apart), _rows(better, tried[3], pull)
         damping = torch.where(better, damping / 4, damping * 4)
     return State(fit.root, fit.x, fit.camera)
-
-
-class _Either:
-    """Rows of one placed solid or another; slopes are worked out for both only where rows differ."""
-
-    def __init__(self, chosen: Bool[Tensor, " B"], one: Placed, other: Placed) -> None:
-        self.chosen, self.one, self.other = chosen, one, other
-        self.points_m = _rows(chosen, one.points_m, other.points_m)
-
-    def slopes(self) -> Float[Tensor, "B K 3 P"]:
-        """Of the chosen one, row by row."""
-        if bool(self.chosen.all()):
-            return self.one.slopes()
-        return _rows(self.chosen, self.one.slopes(), self.other.slopes())
 
 
 def _rows(chosen: Bool[Tensor, " B"], a: Tensor, b: Tensor) -> Tensor:
@@ -240,9 +230,14 @@ class PlacedChain:
         arm = (self.points_m[:, :, None] - self.joints_m[:, None]) * self.chain.moves[..., None]  # (B K J 3)
         above = self.axes[:, list(self.chain.tree.parents[1:])]
         turns = above @ left_jacobian(self.vectors)
-        eye = torch.eye(3).to(turns).expand(len(turns), 1, 3, 3)
-        found = -cross_matrix(arm) @ torch.cat([eye, turns], 1)[:, None]  # (B K J 3 3)
-        return found.transpose(2, 3).flatten(3)
+        axes = torch.cat([torch.eye(3).to(turns).expand(len(turns), 1, 3, 3), turns], 1)[:, None]  # (B 1 J 3 3)
+        (u, v, w), (x, y, z) = axes.unbind(-2), arm[..., None].unbind(-2)  # each column of axes, crossed with the arm
+        return torch.stack([v * z - w * y, w * x - u * z, u * y - v * x], 2).flatten(3)
+
+    def where(self, chosen: Bool[Tensor, " B"], other: "PlacedChain") -> "PlacedChain":
+        """Rows of self where chosen, of the other elsewhere."""
+        mine, theirs = ((p.axes, p.vectors, p.joints_m, p.points_m) for p in (self, other))
+        return PlacedChain(self.chain, *(_rows(chosen, a, b) for a, b in zip(mine, theirs, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,6 +265,10 @@ class PlacedRelief:
     def slopes(self) -> Float[Tensor, "B K 3 P"]:
         """Turns about the root, then the coefficients."""
         return torch.cat([-cross_matrix(self.points_m), self.basis_m], -1)
+
+    def where(self, chosen: Bool[Tensor, " B"], other: "PlacedRelief") -> "PlacedRelief":
+        """Rows of self where chosen, of the other elsewhere."""
+        return PlacedRelief(_rows(chosen, self.points_m, other.points_m), _rows(chosen, self.basis_m, other.basis_m))
 
 
 def cross_matrix(v: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:

@@ -175,12 +175,16 @@ def _start_lite(config: TrainConfig, regressors: Mapping[Part, PartRegressor[Any
     """Our small backbones from ImageNet, and their first stages frozen if asked for."""
     for part, regressor in regressors.items():
         if not isinstance(regressor.backbone, PointBackbone):
-            raise ConfigError(f"imagenet_file and freeze.early are for `lite` networks; the {part}'s is another")
+            raise ConfigError(
+                f"imagenet_file, freeze.early and freeze.depthwise are for `lite` networks; the {part}'s is another"
+            )
         if config.imagenet_file is not None:
             whole = load_timm().create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
             load_efficientnet_lite(regressor.backbone.trunk, config.imagenet_file, like=whole)
         if config.freeze.early:
             regressor.backbone.freeze_early()
+        if config.freeze.depthwise:
+            regressor.backbone.freeze_depthwise()
 
 
 def _start_backbones(path: Path, regressors: Mapping[Part, PartRegressor[Any]]) -> None:
@@ -205,7 +209,7 @@ def _fill(config: TrainConfig, net: NetConfig, regressors: Mapping[Part, PartReg
             if name not in START_FILES:
                 raise ConfigError(f"no ImageNet file is known for the backbone {name}; use --no-imagenet")
             load_start(regressor.backbone, find(START_FILES[name]))
-    if config.imagenet_file is not None or config.freeze.early:
+    if config.imagenet_file is not None or config.freeze.early or config.freeze.depthwise:
         _start_lite(config, regressors)
     if config.init_backbone is not None:
         _start_backbones(config.init_backbone, regressors)

@@ -18,6 +18,7 @@ from openexpose.nets.build import check_fit
 from openexpose.nets.config import PartConfig
 from openexpose.nets.expose import ExPose
 from openexpose.nets.params import BodyParams, HandParams, HeadParams, Part
+from openexpose.nets.points import PointBackbone
 from openexpose.nets.regressor import PartRegressor
 from openexpose.train.batch import Batch
 from openexpose.train.config import DisturbConfig
@@ -137,10 +138,14 @@ Learner = PartLearner | WholeLearner
 
 
 def shorten_backbones(learner: nn.Module, autocast: Autocast) -> None:
-    """Run the backbones inside `autocast`; regressors, body models and losses stay in float32."""
+    """Run the backbones inside `autocast`; regressors, body models and losses stay in float32.
+
+    And the trunks of our small backbones: depthwise filters are slower in short formats on a CPU.
+    """
     for module in learner.modules():
         if isinstance(module, PartRegressor):
-            module.backbone.forward = _under(autocast, module.backbone.forward)
+            name = "drawn" if isinstance(module.backbone, PointBackbone) else "forward"
+            setattr(module.backbone, name, _under(autocast, getattr(module.backbone, name)))
 
 
 def as_3x3(T: Float[Tensor, "B 2 3"]) -> Float[Tensor, "B 3 3"]:
