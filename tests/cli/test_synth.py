@@ -20,5 +20,7 @@ def test_make_writes_photos_and_labels(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_fixed_set_refuses_other_pictures(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fixes the pictures"):
         run(Make(out=tmp_path, set="synth-hand", whole=1.0))
+    with pytest.raises(ConfigError, match="fixes the pictures"):
+        run(Make(out=tmp_path, set="synth-hand", renderer="raster"))
     with pytest.raises(ConfigError, match="workers"):
         run(Make(out=tmp_path, n=1, workers=-2))

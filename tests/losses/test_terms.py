@@ -67,6 +67,43 @@ def test_3d_keypoints_equal_the_loop_and_ignore_where_the_person_stands(rng, wei
     agree(terms.keypoints3d(f32(moved), *args, root=(1, 2)), want / weight.sum())
 
 
+def test_depths_are_told_from_the_mean_in_crop_units_and_doubt_costs(rng, weight):
+    depth, doubt, points = rng.standard_normal((B, K)), rng.uniform(0.05, 0.5, (B, K)), rng.standard_normal((B, K, 4))
+    points[..., 3] = rng.integers(0, 2, (B, K))
+    scale = rng.uniform(0.5, 2, B)
+    want = 0.0
+    for b in range(B):
+        known = points[b, :, 3] > 0
+        for k in np.flatnonzero(known):
+            true = scale[b] * (points[b, k, 2] - points[b, known, 2].mean())
+            want += weight[b] * (abs(depth[b, k] - true) / doubt[b, k] + np.log(2 * doubt[b, k]))
+    args = f32(points), f32(scale), f32(weight)
+    agree(terms.depths(f32(depth), f32(doubt), *args), want / weight.sum())
+    moved = points + np.array([0.0, 0.0, 3.0, 0.0])
+    got = terms.depths(f32(depth), f32(doubt), f32(moved), f32(scale), f32(weight)).value.item()
+    assert got == pytest.approx(want / weight.sum(), rel=1e-4)  # where the person stands does not matter
+
+
+def test_the_scale_of_weak_perspective_is_found_from_labels(rng):
+    points, scale = rng.standard_normal((B, K, 4)), rng.uniform(20, 60, B)
+    points[..., 3] = 1
+    px = np.concatenate([scale[:, None, None] * points[..., :2] + 100, np.ones((B, K, 1))], -1)
+    px[0, 3] = [np.pi, -5, 0]  # not labelled
+    got = terms.half_sides_per_metre(f32(points), f32(px), crop_px=161)
+    np.testing.assert_allclose(got, scale * 2 / 160, rtol=1e-4)
+    assert terms.half_sides_per_metre(f32(points), f32(px * 0), crop_px=161).abs().max() == 0  # nothing is known
+
+
+def test_the_surface_is_measured_in_millimetres(rng, weight):
+    vertices, target = rng.standard_normal((B, K, 3)), rng.standard_normal((B, K, 3))
+    want = sum(weight[b] * 1000 * np.linalg.norm(vertices[b] - target[b], axis=1).mean() for b in range(B))
+    agree(terms.surface(f32(vertices), f32(target), f32(weight)), want / weight.sum())
+    same = f32(target).requires_grad_()
+    term = terms.surface(same, f32(target), f32(weight)).value
+    (gradient,) = torch.autograd.grad(term, same)
+    assert term.item() < 1e-3 and bool(torch.isfinite(gradient).all())  # millimetres; no slope is infinite
+
+
 def test_rotation_angles_equal_the_trace_formula_and_the_known_angle(rng, weight):
     R, target = rotation_matrices(rng, B, 4), rotation_matrices(rng, B, 4)
     trust = rng.uniform(0, 1, (B, 4)).round(1) * weight[:, None]

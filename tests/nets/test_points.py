@@ -90,6 +90,33 @@ def test_legs_are_seen_together_or_not_at_all():
     assert points.doubted(()) is points
 
 
+def test_depths_start_as_nothing_and_are_read_under_the_heatmaps():
+    torch.manual_seed(2)
+    net = PointBackbone(num_points=4, deep=False, depth=True).eval()
+    picture = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        features, points = net(picture)
+        assert features.shape == (2, net.num_features) and points.depth_u.abs().max() == 0
+        assert torch.allclose(points.doubt_u, torch.full((2, 4), 0.2))  # half crop sides
+        net.depth_here.bias.data[:4] = torch.tensor([0.1, 0.2, 0.3, 0.4])
+        net.depth_all.bias.data[4:] = 1.0
+        points = net(picture)[1]
+    assert torch.allclose(points.depth_u, torch.tensor([[0.1, 0.2, 0.3, 0.4]]).expand(2, 4), atol=1e-5)
+    assert torch.allclose(points.doubt_u, torch.full((2, 4), 0.2 * np.e), atol=1e-5)
+    kept = points.sharpened().doubted((0, 1), least=1.1, share=9.0).first(1)
+    assert kept.depth_u is not None and torch.equal(kept.depth_u, points.depth_u[:1])
+    assert kept.doubt_u[0, :2].isinf().all() and kept.doubt_u[0, 2:].isfinite().all()
+
+
+def test_frozen_depthwise_filters_get_no_gradient():
+    net = PointBackbone(num_points=3, deep=False)
+    net.freeze_depthwise()
+    net(torch.randn(1, 3, 64, 64))[0].sum().backward()
+    groups = {c.weight.grad is None for c in net.trunk.modules() if isinstance(c, torch.nn.Conv2d) and c.groups > 1}
+    others = {c.weight.grad is None for c in net.trunk.modules() if isinstance(c, torch.nn.Conv2d) and c.groups == 1}
+    assert groups == {True} and others == {False}
+
+
 def test_frozen_stages_get_no_gradient():
     net = PointBackbone(num_points=3, deep=False)
     net.freeze_early()

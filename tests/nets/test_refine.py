@@ -13,10 +13,23 @@ from openexpose.geometry.rotations import axis_angle_to_matrix
 from openexpose.losses.terms import angle_rad
 from openexpose.metrics import pve_mm
 from openexpose.nets import priors
+from openexpose.nets.attention import Look, Squares
+from openexpose.nets.codec import Estimate
 from openexpose.nets.config import BODY_POINTS, RefineConfig, lite
 from openexpose.nets.params import BodyParams, HandParams, HeadParams
 from openexpose.nets.points import Points
-from openexpose.nets.refine import BODY, HEAD, RIGHT_HAND, _layout, _points, refined, refined_face, refined_hands
+from openexpose.nets.refine import (
+    BODY,
+    HAND_M,
+    HEAD,
+    RIGHT_HAND,
+    Refiner,
+    _layout,
+    _points,
+    refined,
+    refined_face,
+    refined_hands,
+)
 
 CONFIG = RefineConfig()
 NO_PRIOR = replace(CONFIG, prior_share=0.0)
@@ -171,6 +184,24 @@ def test_jaw_expression_and_shape_are_found_from_landmarks(model):
     found, before = (pve_mm(v, wanted, align="procrustes", ids=ids).mean() for v in (got, neutral))
     assert found < 0.6 * before  # millimetres
     assert torch.equal(better.expression[:, 10:], start.expression[:, 10:])
+
+
+def test_hands_are_looked_for_where_their_knuckles_are_seen():
+    refiner = Refiner(CONFIG, HAND, FACE, BODY_POINTS)
+    k = BODY_POINTS.index("left_middle_1")
+    logits = torch.zeros(2, len(BODY_POINTS), 16, 16)
+    logits[0, k, 4, 12] = 30.0  # the first person's is seen at (0.5625, -0.4375) half sides from the middle
+    points = Points(logits, torch.zeros(2, len(BODY_POINTS), 2), torch.zeros(2, len(BODY_POINTS)))
+    params = people(2, 0.0, 0)
+    body = Estimate(torch.zeros(2, 1), params, torch.tensor([[0.9, 0.0, 0.0]] * 2), None, points)
+    T = torch.tensor([[0.5, 0.0, -10.0], [0.0, 0.5, -20.0]]).expand(2, 2, 3)  # photo to crop: half the size
+    look = Look(torch.zeros(2, 3, 160, 160), [torch.zeros(400, 400, 3)] * 2, T, torch.full((2,), 320.0))
+    square = Squares(torch.full((2, 2), 50.0), torch.full((2,), 40.0))
+    aimed = refiner.aim(square, body, "left", 2.0, look)
+    seen_px = (torch.tensor([0.5625, -0.4375]) + 1) / 2 * 159
+    assert torch.allclose(aimed.centre_px[0], (seen_px + torch.tensor([10.0, 20.0])) / 0.5, atol=0.5)  # pixels
+    assert torch.equal(aimed.centre_px[1], square.centre_px[1])  # nothing is seen: where the body has it
+    assert torch.allclose(aimed.side_px, torch.full((2,), (40.0 * 0.45 * 320 * HAND_M * 2) ** 0.5))
 
 
 def test_what_cannot_be_followed_is_refused(model):

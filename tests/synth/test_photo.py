@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from openexpose.body.load import load_arrays
 from openexpose.body.stages import BodyModel
@@ -194,6 +195,9 @@ def test_files_are_the_same_bytes_for_a_seed_and_read_back(tmp_path: Path) -> No
     store = HumanDataStore(HumanData.open(tmp_path / "a" / "labels.npz"), tmp_path / "a")
     samples = Samples(store, body_layout(10, 50), augment.body(), seed=0, box_scale=1.2, on_error="raise")
     assert samples.sample(1, epoch=0, index=1).targets["expression"].value.shape == (50,)
+    list(make(Job(cfg, 8, 0, 1, "body", tmp_path / "c", renderer="raster")))
+    same, drawn = (np.asarray(Image.open(next((tmp_path / n / "images").glob("*0.jpg"))), int) for n in ("a", "c"))
+    assert np.abs(same - drawn).mean() < 2  # grey levels: the other renderer
     with pytest.raises(ConfigError, match="at least 1"):
         Job(cfg, 8, 0, 0, "body", tmp_path)
 

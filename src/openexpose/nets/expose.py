@@ -76,6 +76,9 @@ class ExPose(nn.Module):
         points_px = self.points_px(body.params, body.camera, look)
         right = squares_around(points_px, RIGHT_HAND_POINTS, self.zoom.hand_scale, look)
         left = squares_around(points_px, LEFT_HAND_POINTS, self.zoom.hand_scale, look)
+        if refine is not None:
+            right = refine.aim(right, body, "right", self.zoom.hand_scale, look)
+            left = refine.aim(left, body, "left", self.zoom.hand_scale, look)
         hand_crops = [square.cut(look.photos, self.hand.crop_px) for square in (right, left)]
         hands = self.hand(torch.cat([hand_crops[0], hand_crops[1].flip(-1)]), self.hand_start(body))
         hands = hands if refine is None else refine.hands(hands, self.body_model)

@@ -6,6 +6,7 @@ three together. Beyond the reference; off unless a config asks for it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +17,7 @@ from openexpose.body.skinning import Tree
 from openexpose.errors import ConfigError
 from openexpose.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from openexpose.nets import priors
+from openexpose.nets.attention import Look, Squares
 from openexpose.nets.codec import Estimate
 from openexpose.nets.config import RefineConfig
 from openexpose.nets.fit import Belief, Chain, Goal, Relief, State, fitted
@@ -23,6 +25,7 @@ from openexpose.nets.params import BodyParams, HandParams, HeadParams
 from openexpose.nets.points import Points, leg_rows
 from openexpose.skeleton import J14_EXTRAS, Skeleton
 
+Side = Literal["left", "right"]
 CARRIED_BY = {
     "right_hip_extra": "pelvis", "left_hip_extra": "pelvis", "neck_extra": "neck", "headtop": "head", "nose": "head",
     "right_eye": "head", "left_eye": "head", "right_ear": "head", "left_ear": "head",
@@ -43,6 +46,10 @@ STIFF_RAD = {
 RENDERED_ONLY = 0.1
 """How much a point counts that no real photo teaches (all but LSP's 14), against those."""
 EXPRESSIONS = 10
+AIM_PEAK = 0.2
+"""Heatmaps of knuckles that are less sure do not say where to look for a hand."""
+HAND_M = 0.17
+"""From the wrist of an outstretched hand to its fingertips."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,21 @@ class Refiner:
         seen = _seen(body.points).doubted(leg_rows(self.body_names))
         params, camera = refined(body.params, body.camera, seen, self.body_names, model=model, config=self.body)
         return replace(body, params=params, camera=camera)
+
+    def aim(self, square: Squares, body: Estimate[BodyParams], side: Side, scale: float, look: Look) -> Squares:
+        """Where to look for a hand: around the heatmap of its middle knuckle where that sees something.
+
+        The side of the square lies between what the body's hand takes up and what an outstretched one would.
+        square: around the body's hand.   scale: of squares over tight boxes.   Raises ConfigError without heatmaps.
+        """
+        seen, k = _seen(body.points), self.body_names.index(f"{side}_middle_1")
+        crop_px = look.crops.shape[-1]
+        at_px = (seen.at_u[:, k] + 1) / 2 * (crop_px - 1)
+        T = look.T_crop_photo.to(at_px.dtype)
+        centre_px = torch.linalg.solve(T[:, :, :2], at_px - T[:, :, 2])
+        sees = seen.peak[:, k, None] > AIM_PEAK
+        longest_px = body.camera[:, 0] / 2 * look.side_px.to(at_px.dtype) * HAND_M * scale
+        return Squares(torch.where(sees, centre_px, square.centre_px), (square.side_px * longest_px).sqrt())
 
     def hands(self, hands: Estimate[HandParams], model: BodyModel) -> Estimate[HandParams]:
         """Right hands (or mirrored left ones) with other wrists and fingers. ConfigError without heatmaps."""
