@@ -93,64 +93,89 @@ Measure = Callable[[Float[Tensor, "B 3 3"], Float[Tensor, "B V"]], Solid]
 
 
 class _Fit(NamedTuple):
-    """A state and how well it explains what is seen."""
+    """A state, and how well it explains what is seen."""
 
-    root: Float[Tensor, "B 3 3"]
-    x: Float[Tensor, "B V"]
-    camera: Float[Tensor, "B 3"]
+    state: State
     swung: Float[Tensor, "B 3"]
     """Turns of the root so far, added up."""
+    placed: Placed
+    apart_u: Float[Tensor, "B K C"]
+    """From the projected points to the seen ones: across, down, and away where depths are told."""
+    pull: Float[Tensor, "B K C"]
     cost: Float[Tensor, " B"]
 
     def where(self, chosen: Bool[Tensor, " B"], other: "_Fit") -> "_Fit":
         """Rows of self where chosen, of the other elsewhere."""
-        return _Fit(*(_rows(chosen, a, b) for a, b in zip(self, other, strict=True)))
-
-
-_Looked = tuple[_Fit, Placed, Tensor, Tensor]
-"""With the solid placed, how far its points are from the seen ones, and how hard each pulls."""
+        mine, theirs = ((*f.state, f.swung, f.apart_u, f.pull, f.cost) for f in (self, other))
+        root, x, camera, swung, *rest = (_rows(chosen, a, b) for a, b in zip(mine, theirs, strict=True))
+        return _Fit(State(root, x, camera), swung, self.placed.where(chosen, other.placed), *rest)
 
 
 def fitted(measure: Measure, start: State, goal: Goal, belief: Belief, *, steps: int) -> State:
     """The state that explains the goal best without being improbable, found from `start`."""
-    camera_spread = start.camera.new_tensor(belief.camera)
-    loose = torch.cat([start.camera.new_full((3,), belief.root_rad), camera_spread]).double()
-    known = torch.block_diag(torch.diag(1 / loose[:3].square()), belief.precision, torch.diag(1 / loose[3:].square()))
-    stiff = torch.diag(known.diagonal())
-
-    def strayed(root_swung: Tensor, x: Tensor, camera: Tensor) -> Tensor:
-        shift = torch.cat([(camera[:, :1] / start.camera[:, :1]).log(), camera[:, 1:] - start.camera[:, 1:]], -1)
-        return torch.cat([root_swung, x - belief.mean, shift], -1).double()
-
-    def look(
-        solid: Solid, root: Tensor, x: Tensor, camera: Tensor, swung: Tensor
-    ) -> tuple[_Fit, Placed, Tensor, Tensor]:
-        placed = solid.place(root, x)
-        apart, pull, cost = _judged(placed.points_m, camera, goal)
-        off = strayed(swung, x, camera)
-        cost = cost + torch.einsum("bp,pq,bq->b", off, known, off).float()
-        return _Fit(root, x, camera, swung, cost), placed, apart, pull
-
+    problem = _Problem.of(start, goal, belief)
     solid = measure(start.root, start.x)
-    fit, placed, apart, pull = look(solid, *start, torch.zeros_like(start.camera))
+    fit = problem.look(solid, start, torch.zeros_like(start.camera))
     damping = torch.ones_like(fit.cost)
     for number in range(steps):
         if number and number % _RIDE == 0:
-            solid = measure(fit.root, fit.x)
-            fit, placed, apart, pull = look(solid, *fit[:4])
-        jacobian = _jacobian(placed.slopes(), placed.points_m, fit.camera, depth=goal.depth_u is not None).double()
-        weighted = jacobian * pull[..., None]
-        A = torch.einsum("bkip,bkiq->bpq", weighted, jacobian) + known + damping[:, None, None] * stiff
-        b = torch.einsum("bkip,bki->bp", weighted, apart.double()) - strayed(fit.swung, fit.x, fit.camera) @ known
-        step = torch.linalg.solve(A, b).clamp(-_LONGEST_STEP, _LONGEST_STEP).float()
-        root = sixd_to_matrix(matrix_to_sixd(axis_angle_to_matrix(step[:, :3]) @ fit.root))  # float32 drifts
-        camera = torch.cat([fit.camera[:, :1] * step[:, -3:-2].exp(), fit.camera[:, 1:] + step[:, -2:]], -1)
-        tried = look(solid, root, fit.x + step[:, 3:-3], camera, fit.swung + step[:, :3])
-        better = tried[0].cost < (1 + _SLACK) * fit.cost
-        fit, placed = tried[0].where(better, fit), tried[1].where(better, placed)
-        apart, pull = _rows(better, tried[2], apart), _rows(better, tried[3], pull)
+            solid = measure(fit.state.root, fit.state.x)
+            fit = problem.look(solid, fit.state, fit.swung)
+        step = problem.step(fit, damping)
+        tried = problem.look(solid, _moved(fit.state, step), fit.swung + step[:, :3])
+        better = tried.cost < (1 + _SLACK) * fit.cost
+        fit = tried.where(better, fit)
         damping = torch.where(better, damping / 4, damping * 4)
-    return State(fit.root, fit.x, fit.camera)
+    return fit.state
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """What is asked of a state."""
+
+    start: State
+    goal: Goal
+    mean: Float[Tensor, "B V"]
+    known: Float[Tensor, "Q Q"]
+    """Precision of what is known about root, x and camera; float64."""
+
+    @classmethod
+    def of(cls, start: State, goal: Goal, belief: Belief) -> "_Problem":
+        loose = start.camera.new_tensor((belief.root_rad, *belief.camera)).double()
+        root, camera = loose[:1].expand(3), loose[1:]
+        blocks = (torch.diag(1 / root.square()), belief.precision, torch.diag(1 / camera.square()))
+        return cls(start, goal, belief.mean, torch.block_diag(*blocks))
+
+    def look(self, solid: Solid, state: State, swung: Tensor) -> _Fit:
+        """How well a state does."""
+        placed = solid.place(state.root, state.x)
+        apart, pull, cost = _judged(placed.points_m, state.camera, self.goal)
+        off = self._strayed(state, swung)
+        cost = cost + torch.einsum("bp,pq,bq->b", off, self.known, off).float()
+        return _Fit(state, swung, placed, apart, pull, cost)
+
+    def step(self, fit: _Fit, damping: Float[Tensor, " B"]) -> Float[Tensor, "B Q"]:
+        """The damped Gauss-Newton step from there."""
+        depth, placed = self.goal.depth_u is not None, fit.placed
+        jacobian = _jacobian(placed.slopes(), placed.points_m, fit.state.camera, depth=depth).double()
+        weighted = jacobian * fit.pull[..., None]
+        stiff = damping[:, None, None] * torch.diag(self.known.diagonal())
+        A = torch.einsum("bkip,bkiq->bpq", weighted, jacobian) + self.known + stiff
+        b = torch.einsum("bkip,bki->bp", weighted, fit.apart_u.double())
+        b = b - self._strayed(fit.state, fit.swung) @ self.known
+        return torch.linalg.solve(A, b).clamp(-_LONGEST_STEP, _LONGEST_STEP).float()
+
+    def _strayed(self, state: State, swung: Tensor) -> Tensor:
+        """From what is known to a state, float64."""
+        first = self.start.camera
+        shift = torch.cat([(state.camera[:, :1] / first[:, :1]).log(), state.camera[:, 1:] - first[:, 1:]], -1)
+        return torch.cat([swung, state.x - self.mean, shift], -1).double()
+
+
+def _moved(state: State, step: Float[Tensor, "B Q"]) -> State:
+    root = sixd_to_matrix(matrix_to_sixd(axis_angle_to_matrix(step[:, :3]) @ state.root))  # float32 drifts
+    camera = torch.cat([state.camera[:, :1] * step[:, -3:-2].exp(), state.camera[:, 1:] + step[:, -2:]], -1)
+    return State(root, state.x + step[:, 3:-3], camera)
 
 
 def _rows(chosen: Bool[Tensor, " B"], a: Tensor, b: Tensor) -> Tensor:
