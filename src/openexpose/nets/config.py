@@ -221,8 +221,8 @@ def lite() -> NetConfig:
         ),
         zoom=ZoomConfig(hand_scale=2.2, head_scale=1.6),
         refine=RefineConfig(),
-        refine_hand=RefineConfig(steps=6, spread_u=0.08, outlier_u=0.2, least_peak=0.6, own_share=0.0, turn_rad=0.5,
-                                 camera_spread=(0.5, 1.0, 1.0)),
+        refine_hand=RefineConfig(steps=6, spread_u=0.08, outlier_u=0.2, least_peak=0.8, depth_share=0.0, own_share=0.3,
+                                 turn_rad=0.5, camera_spread=(0.5, 1.0, 1.0)),
         refine_head=RefineConfig(steps=4, spread_u=0.06, outlier_u=0.12, least_peak=0.85, turn_rad=0.3,
                                  camera_spread=(1.0, 1.0, 1.0), betas_spread=0.5, betas_share=1.0),
     )  # fmt: skip

@@ -22,7 +22,7 @@ from openexpose.readers import write_atomically
 METADATA_KEY = "openexpose"
 FORMAT = 1
 MAX_METADATA_CHARS = 1 << 20
-HALF_FROM_ELEMENTS = 4096  # smaller tensors (biases, batch norms, means) stay float32: they cost nothing
+HALF_FROM_ELEMENTS = 1024  # smaller tensors (biases, batch norms, means) stay float32: they cost nothing
 
 Storage = Literal["float32", "float16"]
 CodecTable = tuple[tuple[str, int, int], ...]
