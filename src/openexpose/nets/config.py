@@ -108,11 +108,11 @@ class RefineConfig:
 
     steps: int = 16
     """Levenberg-Marquardt steps."""
-    spread_u: float = 0.03
+    spread_u: float = 0.012
     """How far a sure heatmap is expected to be off, in half crop sides."""
     outlier_u: float = 0.12
     """Points further off than this pull with constant force."""
-    least_peak: float = 0.1
+    least_peak: float = 0.05
     """Heatmaps less concentrated than this (0 to 1) do not pull."""
     depth_share: float = 1.0
     """How much depths count, where the network tells them, against what their doubts say."""

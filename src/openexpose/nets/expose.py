@@ -3,7 +3,7 @@
 Start reading here; `build.py` says which parts it is made of, `docs/nets.md` what the weights are called.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -87,9 +87,7 @@ class ExPose(nn.Module):
         points_px = self.points_px(params, body.camera, look)  # again: the head is found after the hands are merged
         square = squares_around(points_px, HEAD_POINTS, self.zoom.head_scale, look)
         head = self.head(square.cut(look.photos, self.head.crop_px), self.head_start(body))
-        if refine is not None:
-            head, betas = refine.face(head, params.betas, self.body_model)
-            params = replace(params, betas=betas)
+        head = head if refine is None else refine.face(head, params.betas, self.body_model)
         params, used_head = self.merge_head(params, head, square, look)
 
         used = torch.cat([used_hands, used_head], -1)

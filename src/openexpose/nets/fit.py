@@ -125,7 +125,7 @@ def fitted(measure: Measure, start: State, goal: Goal, belief: Belief, *, steps:
         tried = problem.look(solid, _moved(fit.state, step), fit.swung + step[:, :3])
         better = tried.cost < (1 + _SLACK) * fit.cost
         fit = tried.where(better, fit)
-        damping = torch.where(better, damping / 4, damping * 4)
+        damping = torch.where(better, damping / 4, damping * 8)
     return fit.state
 
 

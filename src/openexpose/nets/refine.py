@@ -94,18 +94,16 @@ class Refiner:
         seen = _seen(hands.points)
         return replace(hands, params=refined_hands(hands.params, seen, self.hand_names, model=model, config=self.hand))
 
-    def face(
-        self, head: Estimate[HeadParams], betas: Float[Tensor, "B S"], model: BodyModel
-    ) -> tuple[Estimate[HeadParams], Float[Tensor, "B S"]]:
-        """The head with another turn, jaw and expression, and the body's shape that suits the face.
+    def face(self, head: Estimate[HeadParams], betas: Float[Tensor, "B S"], model: BodyModel) -> Estimate[HeadParams]:
+        """The head with another turn, jaw and expression. betas: of the body.  Raises ConfigError without heatmaps.
 
-        betas: what the body network thinks.  Raises ConfigError without heatmaps.
+        The shape that suits the face is found too, but not handed on: a body of another size would leave its points.
         """
         if self.head is None:
-            return head, betas
+            return head
         seen = _seen(head.points)
-        params, betas = refined_face(head.params, betas, seen, self.head_names, model=model, config=self.head)
-        return replace(head, params=params), betas
+        params, _ = refined_face(head.params, betas, seen, self.head_names, model=model, config=self.head)
+        return replace(head, params=params)
 
 
 def _seen(points: Points | None) -> Points:
