@@ -209,7 +209,8 @@ def score_parts(nets: Networks, people: RenderedSet, part: PartName, *, done: Ca
         done(answer.rows[-1] + 1)
     benchmark = people.test_set.name
     said = (
-        f"the {part} network alone, starting from its own mean, in the square of {scale:g} times the true points' box",
+        f"the {part} network alone, starting from its own mean, in the square of {scale:g} times the true points' box"
+        + ("; fingers fitted to its heatmaps, if the weights say so" if part == "hand" else ""),
         f"PA-MPJPE: {'21 points of the hand' if part == 'hand' else '68 landmarks of the face'}",
         f"{MEAN}: {'the mean' if part == 'hand' else 'a neutral'} {part}; all figures are Procrustes-aligned",
     )

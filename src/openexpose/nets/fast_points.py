@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from openexpose.errors import ConfigError
 from openexpose.nets.fused import FusedConv
 from openexpose.nets.points import PointBackbone
 
@@ -46,10 +47,12 @@ def _padded_inside(conv: nn.Conv2d) -> nn.Conv2d:
     """TensorFlow's padding (more at the end) of a strided convolution as oneDNN's own, without a padded copy.
 
     A row and a column of zeros before the filter move its window by one, so that padding alike on both sides fits.
-    Exact for even maps, and crops are multiples of 32.
+    Exact for even maps, and crops are multiples of 32. Raises ConfigError for another stride than 2.
     """
-    if type(conv).__name__ != "Conv2dSame" or conv.stride != (2, 2):
+    if type(conv).__name__ != "Conv2dSame":
         return conv
+    if conv.stride != (2, 2):
+        raise ConfigError(f"a convolution with TensorFlow's padding and stride {conv.stride} cannot be fused")
     size = conv.kernel_size[0]
     plain = nn.Conv2d(
         conv.in_channels, conv.out_channels, size + 1, stride=2, padding=(size - 1) // 2, groups=conv.groups

@@ -76,8 +76,11 @@ class Refiner:
         """Where to look for a hand: around the heatmap of its middle knuckle where that sees something.
 
         The side of the square lies between what the body's hand takes up and what an outstretched one would.
-        square: around the body's hand.   scale: of squares over tight boxes.   Raises ConfigError without heatmaps.
+        square: around the body's hand.   scale: of squares over tight boxes.
+        Raises ConfigError without heatmaps, or without that one.
         """
+        if f"{side}_middle_1" not in self.body_names:
+            raise ConfigError(f"the body network draws no heatmap of {side}_middle_1: it cannot say where the hand is")
         seen, k = _seen(body.points), self.body_names.index(f"{side}_middle_1")
         crop_px = look.crops.shape[-1]
         at_px = (seen.at_u[:, k] + 1) / 2 * (crop_px - 1)
@@ -240,6 +243,7 @@ def _chain(posed: Posed, model: BodyModel, layout: _Layout, joints: Sequence[int
 
 
 _NUDGE = 0.05
+"""Radians and coefficients by which a face is moved to see how its points move."""
 
 
 def _relief(model: BodyModel, layout: _Layout, root: Float[Tensor, "B 3 3"], x: Float[Tensor, "B V"]) -> Relief:

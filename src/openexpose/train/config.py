@@ -138,7 +138,7 @@ class FreezeConfig:
     early: bool = False
     """The first stages of `lite` backbones, up to stride 8, stay as they started (less than half the time a step)."""
     depthwise: bool = False
-    """Depthwise filters of `lite` backbones stay as they started (four fifths of the time a step on a CPU)."""
+    """Depthwise filters of `lite` backbones stay as they started: a large part of a backward pass on a CPU."""
 
 
 @dataclass(frozen=True)
