@@ -195,7 +195,7 @@ class PointBackbone(nn.Module):
             module.requires_grad_(requires_grad=False)
 
     def freeze_depthwise(self) -> None:
-        """Keep the trunk's depthwise filters as they are: their gradients are a large part of a backward pass on a CPU."""
+        """Keep the trunk's depthwise filters: their gradients are a large part of a backward pass on a CPU."""
         for module in self.trunk.modules():
             if isinstance(module, nn.Conv2d) and module.groups > 1:
                 module.requires_grad_(requires_grad=False)
