@@ -1,12 +1,13 @@
 """The fit: derivatives against finite differences, recovery of known states, rows that do not mind each other."""
 
 import numpy as np
+import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from openexpose.body.skinning import Tree
+from openexpose.body.skinning import Tree, forward_kinematics
 from openexpose.geometry.rotations import axis_angle_to_matrix
-from openexpose.nets.fit import Belief, Chain, Goal, Relief, State, cross_matrix, fitted, left_jacobian
+from openexpose.nets.fit import Belief, Chain, Goal, Relief, State, cross_matrix, exponential, fitted
 
 ARM = Tree.of((-1, 0, 1))
 
@@ -19,7 +20,7 @@ def arm(rows: int = 1) -> Chain:
     return Chain(ARM, rest, (0, 1, 2, 2), on, moves)
 
 
-def test_cross_matrix_and_left_jacobian_are_what_they_say():
+def test_cross_matrix_and_exponential_are_what_they_say():
     g = torch.Generator().manual_seed(0)
     v, w = torch.randn(5, 3, generator=g), torch.randn(5, 3, generator=g)
     assert torch.allclose((cross_matrix(v) @ w[..., None])[..., 0], torch.linalg.cross(v, w), atol=1e-6)
@@ -27,8 +28,20 @@ def test_cross_matrix_and_left_jacobian_are_what_they_say():
         r = length * torch.nn.functional.normalize(v.double(), dim=1)
         d = 1e-5 * w.double()
         moved = Rotation.from_rotvec((r + d).numpy()) * Rotation.from_rotvec(r.numpy()).inv()
-        told = (left_jacobian(r) @ d[..., None])[..., 0].numpy()
+        told = (exponential(r)[1] @ d[..., None])[..., 0].numpy()
         np.testing.assert_allclose(told, moved.as_rotvec(), atol=1e-8)  # radians
+
+
+@pytest.mark.parametrize("parents", [(-1,), (-1, 0, 1, 2, 3, 4, 5, 6, 7), (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8)])
+def test_a_chain_places_its_joints_as_the_body_model_does(parents):
+    g, J = torch.Generator().manual_seed(3), len(parents)
+    tree, rest = Tree.of(parents), torch.randn(1, J, 3, generator=g)
+    root, x = axis_angle_to_matrix(torch.randn(2, 3, generator=g)), torch.randn(2, 3 * (J - 1), generator=g)
+    chain = Chain(tree, rest, (J - 1,), torch.zeros(1, 1, 3), torch.ones(1, J, dtype=torch.bool))
+    R = torch.cat([root[:, None], axis_angle_to_matrix(x.unflatten(1, (J - 1, 3)))], 1)
+    axes, joints = forward_kinematics(R, rest.expand(2, -1, 3), tree)
+    placed = chain.place(root, x)
+    assert torch.allclose(placed.axes, axes, atol=1e-5) and torch.allclose(placed.joints_m, joints, atol=1e-5)
 
 
 def test_slopes_of_chain_and_relief_agree_with_finite_differences():

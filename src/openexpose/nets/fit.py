@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from openexpose.body.skinning import Tree, forward_kinematics
-from openexpose.geometry.rotations import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
+from openexpose.body.skinning import Tree
+from openexpose.geometry.rotations import matrix_to_sixd, sixd_to_matrix
 
 _LONGEST_STEP = 0.6
 """Radians, coefficients, log scale, metres."""
@@ -24,6 +24,8 @@ _SLACK = 1e-4
 """A step may cost so much more, relatively: float32 cannot tell less, and the rest of a batch must not decide."""
 _RIDE = 4
 """Steps after which a solid is measured again."""
+_BOTTOM = torch.tensor([0.0, 0.0, 0.0, 1.0])
+"""Last row of a rigid motion."""
 
 
 class Goal(NamedTuple):
@@ -99,6 +101,8 @@ class _Fit(NamedTuple):
     swung: Float[Tensor, "B 3"]
     """Turns of the root so far, added up."""
     placed: Placed
+    strayed: Float[Tensor, "B Q"]
+    """From what is known to the state, float64."""
     apart_u: Float[Tensor, "B K C"]
     """From the projected points to the seen ones: across, down, and away where depths are told."""
     pull: Float[Tensor, "B K C"]
@@ -106,7 +110,9 @@ class _Fit(NamedTuple):
 
     def where(self, chosen: Bool[Tensor, " B"], other: "_Fit") -> "_Fit":
         """Rows of self where chosen, of the other elsewhere."""
-        mine, theirs = ((*f.state, f.swung, f.apart_u, f.pull, f.cost) for f in (self, other))
+        if chosen.all():
+            return self
+        mine, theirs = ((*f.state, f.swung, f.strayed, f.apart_u, f.pull, f.cost) for f in (self, other))
         root, x, camera, swung, *rest = (_rows(chosen, a, b) for a, b in zip(mine, theirs, strict=True))
         return _Fit(State(root, x, camera), swung, self.placed.where(chosen, other.placed), *rest)
 
@@ -126,7 +132,8 @@ def fitted(measure: Measure, start: State, goal: Goal, belief: Belief, *, steps:
         better = tried.cost < (1 + _SLACK) * fit.cost
         fit = tried.where(better, fit)
         damping = torch.where(better, damping / 4, damping * 8)
-    return fit.state
+    root = sixd_to_matrix(matrix_to_sixd(fit.state.root))  # float32 drifts
+    return fit.state._replace(root=root)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,29 +158,27 @@ class _Problem:
         placed = solid.place(state.root, state.x)
         apart, pull, cost = _judged(placed.points_m, state.camera, self.goal)
         off = self._strayed(state, swung)
-        cost = cost + torch.einsum("bp,pq,bq->b", off, self.known, off).float()
-        return _Fit(state, swung, placed, apart, pull, cost)
+        cost = cost + ((off @ self.known) * off).sum(-1).float()
+        return _Fit(state, swung, placed, off, apart, pull, cost)
 
     def step(self, fit: _Fit, damping: Float[Tensor, " B"]) -> Float[Tensor, "B Q"]:
         """The damped Gauss-Newton step from there."""
         depth, placed = self.goal.depth_u is not None, fit.placed
-        jacobian = _jacobian(placed.slopes(), placed.points_m, fit.state.camera, depth=depth).double()
-        weighted = jacobian * fit.pull[..., None]
-        stiff = damping[:, None, None] * torch.diag(self.known.diagonal())
-        A = torch.einsum("bkip,bkiq->bpq", weighted, jacobian) + self.known + stiff
-        b = torch.einsum("bkip,bki->bp", weighted, fit.apart_u.double())
-        b = b - self._strayed(fit.state, fit.swung) @ self.known
+        jacobian = _jacobian(placed.slopes(), placed.points_m, fit.state.camera, depth=depth).double().flatten(1, 2)
+        weighted = (jacobian * fit.pull.flatten(1)[..., None]).mT
+        stiff = torch.diag_embed(damping[:, None] * self.known.diagonal())
+        A = weighted @ jacobian + self.known + stiff
+        b = (weighted @ fit.apart_u.double().flatten(1)[..., None])[..., 0] - fit.strayed @ self.known
         return torch.linalg.solve(A, b).clamp(-_LONGEST_STEP, _LONGEST_STEP).float()
 
     def _strayed(self, state: State, swung: Tensor) -> Tensor:
-        """From what is known to a state, float64."""
         first = self.start.camera
         shift = torch.cat([(state.camera[:, :1] / first[:, :1]).log(), state.camera[:, 1:] - first[:, 1:]], -1)
         return torch.cat([swung, state.x - self.mean, shift], -1).double()
 
 
 def _moved(state: State, step: Float[Tensor, "B Q"]) -> State:
-    root = sixd_to_matrix(matrix_to_sixd(axis_angle_to_matrix(step[:, :3]) @ state.root))  # float32 drifts
+    root = exponential(step[:, :3])[0] @ state.root
     camera = torch.cat([state.camera[:, :1] * step[:, -3:-2].exp(), state.camera[:, 1:] + step[:, -2:]], -1)
     return State(root, state.x + step[:, 3:-3], camera)
 
@@ -232,12 +237,23 @@ class Chain:
 
     def place(self, root: Float[Tensor, "B 3 3"], x: Float[Tensor, "B V"]) -> "PlacedChain":
         """x: rotation vectors of all joints but the root."""
-        vectors = x.unflatten(1, (-1, 3))
-        R = torch.cat([root[:, None], axis_angle_to_matrix(vectors)], 1)
-        axes, joints = forward_kinematics(R, self.rest_joints_m.expand(len(R), -1, 3), self.tree)
+        R, bends = exponential(x.unflatten(1, (-1, 3)))
+        axes, joints = self._turned(torch.cat([root[:, None], R], 1))
         carriers = list(self.carriers)
         points = (axes[:, carriers] @ self.on_joint_m[..., None])[..., 0] + joints[:, carriers]
-        return PlacedChain(self, axes, vectors, joints, points)
+        return PlacedChain(self, axes, bends, joints, points)
+
+    def _turned(self, R: Float[Tensor, "B J 3 3"]) -> tuple[Float[Tensor, "B J 3 3"], Float[Tensor, "B J 3"]]:
+        """Absolute rotations and places, by pointer jumping: two operations for each doubling of the depth."""
+        parents = torch.tensor(self.tree.parents, device=R.device)
+        rest = self.rest_joints_m
+        bones = torch.cat([rest[:, :1], rest[:, 1:] - rest[:, parents[1:]]], 1).expand(len(R), -1, 3)
+        T = torch.cat([torch.cat([R, bones[..., None]], -1), _BOTTOM.to(R).expand(*R.shape[:2], 1, 4)], -2)
+        T = torch.cat([T, torch.eye(4).to(T).expand(len(T), 1, 4, 4)], 1)  # above the root
+        above = torch.cat([parents.where(parents >= 0, parents.new_tensor(len(parents))), parents.new_tensor([-1])])
+        for _ in range((len(self.tree.levels)).bit_length()):
+            T, above = T[:, above] @ T, above[above]
+        return T[:, :-1, :3, :3], T[:, :-1, :3, 3]
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +262,8 @@ class PlacedChain:
 
     chain: Chain
     axes: Float[Tensor, "B J 3 3"]
-    vectors: Float[Tensor, "B J-1 3"]
+    bends: Float[Tensor, "B J-1 3 3"]
+    """From changes of a joint's rotation vector to turns in its parent's axes."""
     joints_m: Float[Tensor, "B J 3"]
     points_m: Float[Tensor, "B K 3"]
 
@@ -254,14 +271,14 @@ class PlacedChain:
         """A point moves by d x (X - p) when a joint p above it turns by d in camera axes."""
         arm = (self.points_m[:, :, None] - self.joints_m[:, None]) * self.chain.moves[..., None]  # (B K J 3)
         above = self.axes[:, list(self.chain.tree.parents[1:])]
-        turns = above @ left_jacobian(self.vectors)
+        turns = above @ self.bends
         axes = torch.cat([torch.eye(3).to(turns).expand(len(turns), 1, 3, 3), turns], 1)[:, None]  # (B 1 J 3 3)
         (u, v, w), (x, y, z) = axes.unbind(-2), arm[..., None].unbind(-2)  # each column of axes, crossed with the arm
         return torch.stack([v * z - w * y, w * x - u * z, u * y - v * x], 2).flatten(3)
 
     def where(self, chosen: Bool[Tensor, " B"], other: "PlacedChain") -> "PlacedChain":
         """Rows of self where chosen, of the other elsewhere."""
-        mine, theirs = ((p.axes, p.vectors, p.joints_m, p.points_m) for p in (self, other))
+        mine, theirs = ((p.axes, p.bends, p.joints_m, p.points_m) for p in (self, other))
         return PlacedChain(self.chain, *(_rows(chosen, a, b) for a, b in zip(mine, theirs, strict=True)))
 
 
@@ -303,11 +320,12 @@ def cross_matrix(v: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
     return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
 
 
-def left_jacobian(rotvec_rad: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
-    """J with exp(r + d) = exp(J d) exp(r) for small d (Sola et al. 2018, eq. 145)."""
-    angle = rotvec_rad.norm(dim=-1)[..., None, None].clamp(min=1e-4)
+def exponential(rotvec_rad: Float[Tensor, "*B 3"]) -> tuple[Float[Tensor, "*B 3 3"], Float[Tensor, "*B 3 3"]]:
+    """exp(r), and J with exp(r + d) = exp(J d) exp(r) for small d (Sola et al. 2018, eq. 132 and 145)."""
+    square = rotvec_rad.square().sum(-1)[..., None, None]
+    angle = square.sqrt()
+    sine, cosine = torch.sinc(angle / torch.pi), 0.5 * torch.sinc(angle / (2 * torch.pi)).square()
+    third = torch.where(square < 1e-3, 1 / 6, (1 - sine) / square.clamp(min=1e-3))
     K = cross_matrix(rotvec_rad)
-    a, b = (1 - angle.cos()) / angle.square(), (angle - angle.sin()) / angle**3
-    b = torch.where(angle < 0.02, torch.full_like(b, 1 / 6), b)
-    a = torch.where(angle < 0.02, torch.full_like(a, 0.5), a)
-    return torch.eye(3).to(K) + a * K + b * (K @ K)
+    K2, eye = K @ K, torch.eye(3).to(K)
+    return eye + sine * K + cosine * K2, eye + cosine * K + third * K2

@@ -7,6 +7,7 @@ features at joints, PARE and PyMAF). Beyond the reference; the `lite` networks u
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -56,14 +57,21 @@ class Points:
         It reaches an eighth of the map to every side. The expectation over all cells leans towards the middle where a
         heatmap has doubts.
         """
+        return self._sharp
+
+    @cached_property
+    def _sharp(self) -> "Points":
         h, w = self.logits.shape[-2:]
         share = self.logits.flatten(2).softmax(-1)
-        strongest = share.argmax(-1, keepdim=True)
-        cell, reach = torch.arange(h * w, device=share.device), max(2, w // 8)
-        rows, columns = (cell // w - strongest // w).abs() <= reach, (cell % w - strongest % w).abs() <= reach
-        near = share * (rows & columns)
-        mass = near.sum(-1)
-        return replace(self, at_u=expected_u((near / mass[..., None]).unflatten(2, (h, w))), peak=mass)
+        strongest, reach = share.argmax(-1, keepdim=True), max(2, w // 8)
+        around = torch.arange(-reach, reach + 1, device=share.device)
+        rows, columns = strongest // w + around, strongest % w + around  # (B K n)
+        cells = (rows.clamp(0, h - 1) * w)[..., None] + columns.clamp(0, w - 1)[..., None, :]
+        inside = ((rows >= 0) & (rows < h))[..., None] & ((columns >= 0) & (columns < w))[..., None, :]
+        near = share.gather(2, cells.flatten(2)).view_as(cells) * inside
+        mass = near.sum((2, 3))
+        x, y = (near.sum(-2) * columns).sum(-1) / mass, (near.sum(-1) * rows).sum(-1) / mass
+        return replace(self, at_u=torch.stack([(2 * x + 1) / w - 1, (2 * y + 1) / h - 1], -1), peak=mass)
 
     def doubted(self, group: Sequence[int], least: float = LEGS_SURE, share: float = LEGS_SHARE) -> "Points":
         """The same, but a group of points counts as unseen where it is on average less sure than `least`.

@@ -192,8 +192,9 @@ def refined_face(
     def measure(root: Tensor, x: Tensor) -> Relief:
         return _relief(model, layout, root, x)
 
-    start = _started(measure(params.global_orient, mean), params.global_orient, mean, goal)
-    found = fitted(measure, start, goal, belief, steps=config.steps)
+    first = measure(params.global_orient, mean)
+    start = _started(first, params.global_orient, mean, goal)
+    found = fitted(lambda r, x: first if x is mean else measure(r, x), start, goal, belief, steps=config.steps)
     jaw, expression = axis_angle_to_matrix(found.x[:, :3]), found.x[:, 3 : 3 + EXPRESSIONS]
     full = torch.cat([expression, params.expression[:, EXPRESSIONS:]], -1)
     return replace(params, global_orient=found.root, jaw_pose=jaw, expression=full), found.x[:, 3 + EXPRESSIONS :]

@@ -14,6 +14,7 @@ from openexpose.extras import load_timm
 from openexpose.nets.build import FREE_MODELS, build_codec, build_expose, build_part
 from openexpose.nets.config import PRESETS as NETWORKS
 from openexpose.nets.config import NetConfig, PartConfig
+from openexpose.nets.fast_points import quicken_early
 from openexpose.nets.means import Means
 from openexpose.nets.params import PARAMS, Part
 from openexpose.nets.points import LATER_LAYERS, PointBackbone
@@ -183,6 +184,7 @@ def _start_lite(config: TrainConfig, regressors: Mapping[Part, PartRegressor[Any
             load_efficientnet_lite(regressor.backbone.trunk, config.imagenet_file, like=whole)
         if config.freeze.early:
             regressor.backbone.freeze_early()
+            quicken_early(regressor.backbone.trunk)
         if config.freeze.depthwise:
             regressor.backbone.freeze_depthwise()
 
