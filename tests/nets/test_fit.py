@@ -32,7 +32,7 @@ def test_cross_matrix_and_exponential_are_what_they_say():
         np.testing.assert_allclose(told, moved.as_rotvec(), atol=1e-8)  # radians
 
 
-@pytest.mark.parametrize("parents", [(-1,), (-1, 0, 1, 2, 3, 4, 5, 6, 7), (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8)])
+@pytest.mark.parametrize("parents", [(-1, 0), (-1, 0, 1, 2, 3, 4, 5, 6, 7), (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8)])
 def test_a_chain_places_its_joints_as_the_body_model_does(parents):
     g, J = torch.Generator().manual_seed(3), len(parents)
     tree, rest = Tree.of(parents), torch.randn(1, J, 3, generator=g)
