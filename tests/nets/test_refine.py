@@ -119,6 +119,23 @@ def test_depths_turn_limbs_that_the_picture_leaves_open(model):
     assert (sceptic.body_pose - without.body_pose).abs().max() < 1e-3  # entries of rotation matrices
 
 
+def test_after_a_first_fit_erring_points_move_limbs_across_not_in_depth(model):
+    truth, camera = people(4, 0.2, 11), torch.tensor([[0.9, 0.0, 0.3]]).expand(4, 3)
+    seen = seen_of(model, truth, camera)
+    noise = 0.08 * torch.randn(seen.at_u.shape, generator=torch.Generator().manual_seed(12))  # half crop sides
+    noisy = replace(seen, at_u=seen.at_u + noise)
+    twice = replace(CONFIG, first_steps=10)
+    off_m, off_u = [], []
+    for config in (CONFIG, twice):
+        found, moved = refined(truth, camera, noisy, BODY_POINTS, model=model, config=config)
+        posed = model.shape(truth.betas, truth.expression)
+        joints = [posed.pose(p.R_parent_child()).joints_m[:, :22, 2] for p in (found, truth)]
+        off_m.append(float((joints[0] - joints[1]).abs().mean()))
+        off_u.append(float((seen_of(model, found, moved).at_u - noisy.at_u)[:, :14].norm(dim=-1).mean()))  # LSP's
+    assert off_m[1] < 0.85 * off_m[0]  # metres towards or away from us
+    assert off_u[1] < 0.7 * float(noise[:, :14].norm(dim=-1).mean())  # half crop sides; still the points are followed
+
+
 def test_rows_are_independent_and_unseen_points_do_not_pull(model):
     truth, camera = people(3, 0.3, 3), torch.tensor([[0.9, 0.0, 0.3]]).expand(3, 3)
     seen, start = seen_of(model, truth, camera), people(3, 0.1, 4)
@@ -212,5 +229,7 @@ def test_what_cannot_be_followed_is_refused(model):
         _layout(BODY_POINTS, BodyModel(toy_models.toy_mano(3)), BODY)
     with pytest.raises(ConfigError, match="steps >= 1"):
         RefineConfig(steps=0)
+    with pytest.raises(ConfigError, match="spreads must be positive"):
+        RefineConfig(keep_depth_u=0.0)
     with pytest.raises(ConfigError, match="not both 0"):
         RefineConfig(prior_share=0.0, own_share=0.0)

@@ -112,6 +112,12 @@ class RefineConfig:
     """How far a sure heatmap is expected to be off, in half crop sides."""
     outlier_u: float = 0.12
     """Points further off than this pull with constant force."""
+    first_steps: int = 0
+    """Steps of a first fit of the body, which trusts heatmaps less and says how deep its points are. 0: none."""
+    first_spread_u: float = 0.04
+    """`spread_u` of the first fit."""
+    keep_depth_u: float = 0.02
+    """How far points may then leave the depth of the first fit, in half crop sides."""
     least_peak: float = 0.05
     """Heatmaps less concentrated than this (0 to 1) do not pull."""
     depth_share: float = 1.0
@@ -134,11 +140,18 @@ class RefineConfig:
     def __post_init__(self) -> None:
         """Raises ConfigError for values that make no sense."""
         object.__setattr__(self, "camera_spread", tuple(self.camera_spread))  # weight files store lists
-        if self.steps < 1 or self.spread_u <= 0 or self.outlier_u <= 0 or not 0 <= self.least_peak < 1:
-            raise ConfigError(f"{self}: steps >= 1, spread_u > 0, outlier_u > 0, 0 <= least_peak < 1")
+        if (
+            self.steps < 1
+            or self.first_steps < 0
+            or self.spread_u <= 0
+            or self.outlier_u <= 0
+            or not 0 <= self.least_peak < 1
+        ):
+            raise ConfigError(f"{self}: steps >= 1, first_steps >= 0, spread_u > 0, outlier_u > 0, 0 <= least_peak < 1")
         if min(self.depth_share, self.prior_share, self.own_share) < 0 or self.prior_share + self.own_share == 0:
             raise ConfigError(f"{self}: shares may not be negative, prior_share and own_share not both 0")
-        if min(self.turn_rad, self.outlier_depth_u, self.betas_spread, *self.camera_spread) <= 0:
+        spreads = (self.first_spread_u, self.keep_depth_u, self.turn_rad, self.outlier_depth_u, self.betas_spread)
+        if min(*spreads, *self.camera_spread) <= 0:
             raise ConfigError(f"{self}: spreads must be positive")
 
 
@@ -220,7 +233,7 @@ def lite() -> NetConfig:
             small, mirror=True, width=160, camera_scale=8.0, num_betas=100, num_expression=50, points=flame, depth=False
         ),
         zoom=ZoomConfig(hand_scale=2.2, head_scale=1.6),
-        refine=RefineConfig(),
+        refine=RefineConfig(steps=10, first_steps=10, spread_u=0.008, prior_share=4.0),
         refine_hand=RefineConfig(steps=6, spread_u=0.08, outlier_u=0.2, least_peak=0.8, depth_share=0.0, own_share=0.3,
                                  turn_rad=0.5, camera_spread=(0.5, 1.0, 1.0)),
         refine_head=RefineConfig(steps=4, spread_u=0.06, outlier_u=0.12, least_peak=0.85, turn_rad=0.3,

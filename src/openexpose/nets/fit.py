@@ -193,12 +193,16 @@ def _judged(points_m: Tensor, camera: Tensor, goal: Goal) -> tuple[Tensor, Tenso
     cost, pull = _huber(apart.norm(dim=-1), goal.trust, goal.edge_u)
     pulls = [pull, pull]
     if goal.depth_u is not None and goal.depth_trust is not None:
-        depth_u = camera[:, :1] * (points_m[..., 2] - points_m[..., 2].mean(1, keepdim=True))
-        behind = goal.depth_u - depth_u
+        behind = goal.depth_u - depths_u(points_m, camera)
         more, pull = _huber(behind.abs(), goal.depth_trust, goal.depth_edge_u)
         apart, cost = torch.cat([apart, behind[..., None]], -1), cost + more
         pulls.append(pull)
     return apart, torch.stack(pulls, -1), cost
+
+
+def depths_u(points_m: Float[Tensor, "B K 3"], camera: Float[Tensor, "B 3"]) -> Float[Tensor, "B K"]:
+    """How far behind the mean of all points each is, in half crop sides."""
+    return camera[:, :1] * (points_m[..., 2] - points_m[..., 2].mean(1, keepdim=True))
 
 
 def _huber(far: Tensor, trust: Tensor, edge: float) -> tuple[Tensor, Tensor]:
@@ -217,8 +221,8 @@ def _jacobian(
     rows = slopes[:, :, :2]
     if depth:
         rows = torch.cat([rows, slopes[:, :, 2:] - slopes[:, :, 2:].mean(1, keepdim=True)], 2)
-        behind = camera[:, :1] * (points_m[..., 2] - points_m[..., 2].mean(1, keepdim=True))
-        by_camera = torch.cat([by_camera, functional.pad(behind[..., None, None], (0, 2))], 2)
+        behind = depths_u(points_m, camera)[..., None, None]
+        by_camera = torch.cat([by_camera, functional.pad(behind, (0, 2))], 2)
     return torch.cat([s * rows, by_camera], -1)
 
 

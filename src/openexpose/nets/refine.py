@@ -20,7 +20,7 @@ from openexpose.nets import priors
 from openexpose.nets.attention import Look, Squares
 from openexpose.nets.codec import Estimate
 from openexpose.nets.config import RefineConfig
-from openexpose.nets.fit import Belief, Chain, Goal, Relief, State, fitted
+from openexpose.nets.fit import Belief, Chain, Goal, Relief, State, depths_u, fitted
 from openexpose.nets.params import BodyParams, HandParams, HeadParams
 from openexpose.nets.points import Points, leg_rows
 from openexpose.skeleton import J14_EXTRAS, Skeleton
@@ -148,6 +148,10 @@ def refined(
     guess = matrix_to_axis_angle(params.body_pose).flatten(1)
     belief = _belief(priors.shipped("body"), guess, _stiff_rad(model), config)
     start = State(params.global_orient, guess, camera)
+    if config.first_steps:
+        loose = goal._replace(trust=goal.trust * (config.spread_u / config.first_spread_u) ** 2)
+        start = fitted(measure, start, loose, belief, steps=config.first_steps)
+        goal = _keeping_depth(goal, measure(start.root, start.x).place(start.root, start.x).points_m, start, config)
     found = fitted(measure, start, goal, belief, steps=config.steps)
     body_pose = axis_angle_to_matrix(found.x.unflatten(1, (-1, 3)))
     return replace(params, global_orient=found.root, body_pose=body_pose), found.camera
@@ -207,6 +211,13 @@ def _goal(seen: Points, share: Float[Tensor, " K"], config: RefineConfig) -> Goa
         return Goal(seen.at_u, trust, config.outlier_u)
     depth_trust = config.depth_share * share / (2 * seen.doubt_u.square())
     return Goal(seen.at_u, trust, config.outlier_u, seen.depth_u, depth_trust, config.outlier_depth_u)
+
+
+def _keeping_depth(goal: Goal, points_m: Float[Tensor, "B K 3"], state: State, config: RefineConfig) -> Goal:
+    """The goal with other depths: those of a state. Points that pull hard then move limbs across, not towards us."""
+    told_u = depths_u(points_m, state.camera)
+    trust = torch.full_like(told_u, 1 / config.keep_depth_u**2)
+    return Goal(goal.at_u, goal.trust, goal.edge_u, told_u, trust, config.outlier_depth_u)
 
 
 def _belief(
