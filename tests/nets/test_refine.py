@@ -9,7 +9,7 @@ import toy_models
 from openexpose.body import BodyModel, load_model
 from openexpose.errors import ConfigError
 from openexpose.geometry.camera import weak_project
-from openexpose.geometry.rotations import axis_angle_to_matrix
+from openexpose.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from openexpose.losses.terms import angle_rad
 from openexpose.metrics import pve_mm
 from openexpose.nets import priors
@@ -17,7 +17,7 @@ from openexpose.nets.attention import Look, Squares
 from openexpose.nets.codec import Estimate
 from openexpose.nets.config import BODY_POINTS, RefineConfig, lite
 from openexpose.nets.params import BodyParams, HandParams, HeadParams
-from openexpose.nets.points import Points
+from openexpose.nets.points import Points, leg_rows
 from openexpose.nets.refine import (
     BODY,
     HAND_M,
@@ -134,6 +134,20 @@ def test_after_a_first_fit_erring_points_move_limbs_across_not_in_depth(model):
         off_u.append(float((seen_of(model, found, moved).at_u - noisy.at_u)[:, :14].norm(dim=-1).mean()))  # LSP's
     assert off_m[1] < 0.85 * off_m[0]  # metres towards or away from us
     assert off_u[1] < 0.7 * float(noise[:, :14].norm(dim=-1).mean())  # half crop sides; still the points are followed
+
+
+def test_who_shows_no_legs_stands(model):
+    truth, camera = people(2, 0.0, 13), torch.tensor([[0.9, 0.0, 0.3]]).expand(2, 3)
+    kneeling = torch.eye(3).repeat(2, 21, 1, 1)
+    kneeling[:, 3], kneeling[:, 4] = (axis_angle_to_matrix(torch.tensor([1.4, 0.0, 0.0])) for _ in range(2))  # knees
+    start, seen = replace(truth, body_pose=kneeling), seen_of(model, truth, camera)
+    legs = list(leg_rows(BODY_POINTS))
+    one_hidden = seen.peak.clone()
+    one_hidden[0, legs] = 0.0
+    one_hidden[1, legs[1:]] = 0.0  # one point of a leg is enough to believe in the guess
+    found, _ = refined(start, camera, replace(seen, peak=one_hidden), BODY_POINTS, model=model, config=CONFIG)
+    bent = matrix_to_axis_angle(found.body_pose[:, 3:5]).norm(dim=-1).amax(1)
+    assert bent[0] < 0.6 < 0.9 < bent[1]  # radians; the prior's mean bends knees a little
 
 
 def test_rows_are_independent_and_unseen_points_do_not_pull(model):

@@ -45,6 +45,9 @@ STIFF_RAD = {
 """How far the body network's joints are off as a rule, radians."""
 RENDERED_ONLY = 0.1
 """How much a point counts that no real photo teaches (all but LSP's 14), against those."""
+CUT_OFF = 0.05
+"""How much the hips' heatmaps count where no leg is seen."""
+_LEGS = ("hip", "knee", "ankle", "foot")
 EXPRESSIONS = 10
 AIM_PEAK = 0.2
 """Heatmaps of knuckles that are less sure do not say where to look for a hand."""
@@ -145,9 +148,9 @@ def refined(
         R = torch.cat([root[:, None], axis_angle_to_matrix(x.unflatten(1, (-1, 3))), rest], 1)
         return _chain(shaped.pose(R), model, layout, BODY)
 
-    guess = matrix_to_axis_angle(params.body_pose).flatten(1)
-    belief = _belief(priors.shipped("body"), guess, _stiff_rad(model), config)
-    start = State(params.global_orient, guess, camera)
+    guess, goal = _standing(matrix_to_axis_angle(params.body_pose), goal, seen, names, model)
+    belief = _belief(priors.shipped("body"), guess.flatten(1), _stiff_rad(model), config)
+    start = State(params.global_orient, guess.flatten(1), camera)
     if config.first_steps:
         loose = goal._replace(trust=goal.trust * (config.spread_u / config.first_spread_u) ** 2)
         start = fitted(measure, start, loose, belief, steps=config.first_steps)
@@ -211,6 +214,24 @@ def _goal(seen: Points, share: Float[Tensor, " K"], config: RefineConfig) -> Goa
         return Goal(seen.at_u, trust, config.outlier_u)
     depth_trust = config.depth_share * share / (2 * seen.doubt_u.square())
     return Goal(seen.at_u, trust, config.outlier_u, seen.depth_u, depth_trust, config.outlier_depth_u)
+
+
+def _standing(
+    guess: Float[Tensor, "B 21 3"], goal: Goal, seen: Points, names: Sequence[str], model: BodyModel
+) -> tuple[Float[Tensor, "B 21 3"], Goal]:
+    """Whoever's legs are not seen at all stands; the hips hardly pull then: of somebody cut off there they are a guess.
+
+    What networks and prior make of unseen legs is the mean of all poses: half kneeling.
+    """
+    legs, hips = leg_rows(names), [k for k, n in enumerate(names) if "hip" in n]
+    if not legs:
+        return guess, goal
+    gone = (seen.peak[:, list(legs)] == 0).all(1)
+    of_legs = torch.tensor([any(w in model.joint_names[j] for w in _LEGS) for j in BODY[1:]], device=gone.device)
+    guess = guess.masked_fill((gone[:, None] & of_legs)[..., None], 0.0)
+    trust = goal.trust.clone()
+    trust[:, hips] = trust[:, hips] * torch.where(gone, CUT_OFF, 1.0)[:, None]
+    return guess, goal._replace(trust=trust)
 
 
 def _keeping_depth(goal: Goal, points_m: Float[Tensor, "B K 3"], state: State, config: RefineConfig) -> Goal:
