@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,6 +25,7 @@ from openexpose.nets.refine import (
     HEAD,
     RIGHT_HAND,
     Refiner,
+    _belief,
     _layout,
     _points,
     refined,
@@ -162,15 +164,17 @@ def test_rows_are_independent_and_unseen_points_do_not_pull(model):
     stayed, still = refined(start, camera, blind, BODY_POINTS, model=model, config=NO_PRIOR)
     assert torch.allclose(stayed.body_pose, start.body_pose, atol=1e-4) and torch.equal(still, camera)
     usual, _ = refined(start, camera, blind, BODY_POINTS, model=model, config=replace(CONFIG, own_share=0.0))
-    mean = axis_angle_to_matrix(priors.shipped("body").mean.float().view(21, 3))
+    mean = axis_angle_to_matrix(priors.shipped("body").mean[0].float().view(21, 3))
     assert (usual.body_pose - mean).abs().max() < 1e-3  # entries of rotation matrices
 
 
 def test_fingers_are_found_from_their_points(model):
     prior, rows = priors.shipped("hand"), 6
     g = torch.Generator().manual_seed(8)
-    scale = torch.linalg.cholesky(torch.linalg.inv(prior.precision))
-    fingers = (prior.mean + torch.randn(rows, 45, generator=g, dtype=torch.float64) @ scale.T).float()
+    kind = torch.multinomial(prior.weight, rows, replacement=True, generator=g)
+    scale = torch.linalg.cholesky(torch.linalg.inv(prior.precision))[kind]
+    noise = torch.randn(rows, 45, generator=g, dtype=torch.float64)
+    fingers = (prior.mean[kind] + (scale @ noise[..., None])[..., 0]).float()
     wrist = axis_angle_to_matrix(torch.randn(rows, 3, generator=g))
     R = torch.eye(3).repeat(rows, 55, 1, 1)
     R[:, 0], R[:, 40:] = wrist, axis_angle_to_matrix(fingers.view(rows, 15, 3))  # nothing above the wrist is turned
@@ -182,7 +186,7 @@ def test_fingers_are_found_from_their_points(model):
     start = HandParams(off, torch.eye(3).expand(rows, 15, 3, 3), torch.zeros(rows, 10))
     config = replace(HAND, spread_u=0.02)
     better = refined_hands(start, seen, HAND_POINTS, model=model, config=config)
-    usual = axis_angle_to_matrix(prior.mean.float().view(15, 3)).expand(rows, 15, 3, 3)
+    usual = axis_angle_to_matrix((prior.weight @ prior.mean).float().view(15, 3)).expand(rows, 15, 3, 3)
     found, before = (angle_rad(a, R[:, 40:]).mean() for a in (better.right_hand_pose, usual))
     assert found < 0.6 * before  # radians
     assert angle_rad(better.global_orient, wrist).mean() < angle_rad(off, wrist).mean()
@@ -191,8 +195,8 @@ def test_fingers_are_found_from_their_points(model):
 def test_jaw_expression_and_shape_are_found_from_landmarks(model):
     rows, g = 6, torch.Generator().manual_seed(9)
     prior = priors.shipped("face")
-    scale = torch.linalg.cholesky(torch.linalg.inv(prior.precision))
-    face = (prior.mean + torch.randn(rows, 13, generator=g, dtype=torch.float64) @ scale.T).float()
+    scale = torch.linalg.cholesky(torch.linalg.inv(prior.precision[0]))
+    face = (prior.mean[0] + torch.randn(rows, 13, generator=g, dtype=torch.float64) @ scale.T).float()
     betas = torch.randn(rows, 10, generator=g)
     upright = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     turn = axis_angle_to_matrix(0.2 * torch.randn(rows, 3, generator=g)) @ upright
@@ -234,6 +238,36 @@ def test_hands_are_looked_for_where_their_knuckles_are_seen():
     assert torch.allclose(aimed.centre_px[0], (seen_px + torch.tensor([10.0, 20.0])) / 0.5, atol=0.5)  # pixels
     assert torch.equal(aimed.centre_px[1], square.centre_px[1])  # nothing is seen: where the body has it
     assert torch.allclose(aimed.side_px, torch.full((2,), (40.0 * 0.45 * 320 * HAND_M * 2) ** 0.5))
+
+
+def test_guess_and_mixture_make_one_gaussian_each_and_a_cost():
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(3, 4, 4))
+    covariance, mean, weight = (
+        factors @ factors.transpose(0, 2, 1) + np.eye(4),
+        rng.normal(size=(3, 4)),
+        [0.2, 0.3, 0.5],
+    )
+    precision = np.linalg.inv(covariance)
+    prior = priors.Prior(torch.tensor(mean), torch.tensor(precision), torch.tensor(weight, dtype=torch.float64))
+    config, off, guess = (
+        replace(CONFIG, prior_share=2.0, own_share=0.7),
+        rng.uniform(0.3, 1.0, 4),
+        rng.normal(size=(2, 4)),
+    )
+    told = _belief(prior, torch.tensor(guess), torch.tensor(off), config)
+    assert told.cost is not None and told.mean.shape == (6, 4)
+    x = rng.normal(size=4)
+    for m in range(3):
+        for b in range(2):
+            row = 2 * m + b
+            d, g = x - mean[m], (x - guess[b]) / off
+            want = (
+                2.0 * d @ precision[m] @ d + 0.7 * g @ g + np.linalg.slogdet(covariance[m])[1] - 2 * np.log(weight[m])
+            )
+            e = x - told.mean[row].numpy()
+            got = e @ told.precision[row].numpy() @ e + float(told.cost[row])
+            assert abs(got - want) < 1e-4
 
 
 def test_what_cannot_be_followed_is_refused(model):

@@ -40,6 +40,15 @@ class Goal(NamedTuple):
     depth_trust: Float[Tensor, "B K"] | None = None
     depth_edge_u: float = 1.0
 
+    def times(self, count: int) -> "Goal":
+        """Every row `count` times, one batch behind the other."""
+        at, trust, depth, depth_trust = (
+            None if x is None else x.repeat(count, *[1] * (x.ndim - 1))
+            for x in (self.at_u, self.trust, self.depth_u, self.depth_trust)
+        )
+        assert at is not None and trust is not None
+        return Goal(at, trust, self.edge_u, depth, depth_trust, self.depth_edge_u)
+
 
 class State(NamedTuple):
     """What is looked for."""
@@ -52,15 +61,31 @@ class State(NamedTuple):
     """(s, tx, ty) of weak perspective."""
 
 
+class Found(NamedTuple):
+    """The end of a fit."""
+
+    state: State
+    cost: Float[Tensor, " B"]
+    """Twice the negative logarithm of how probable it is, up to a constant of the row's goal."""
+
+    def likeliest(self, count: int) -> State:
+        """Of every row's `count` fits, one batch behind the other, the one that costs least."""
+        best = self.cost.view(count, -1).argmin(0)
+        rows = best * (len(self.cost) // count) + torch.arange(len(best), device=best.device)
+        return State(*(x[rows] for x in self.state))
+
+
 class Belief(NamedTuple):
     """What is known before looking: Gaussians over a `State`."""
 
     mean: Float[Tensor, "B V"]
-    precision: Float[Tensor, "V V"]
+    precision: Float[Tensor, "#B V V"]
     root_rad: float
     """How far the root may be off where it starts."""
     camera: tuple[float, float, float]
     """The same for log scale, and the shift in metres."""
+    cost: Float[Tensor, " B"] | None = None
+    """Added to what a state costs, where fits with different beliefs are to be compared."""
 
 
 @runtime_checkable
@@ -117,7 +142,7 @@ class _Fit(NamedTuple):
         return _Fit(State(root, x, camera), swung, self.placed.where(chosen, other.placed), *rest)
 
 
-def fitted(measure: Measure, start: State, goal: Goal, belief: Belief, *, steps: int) -> State:
+def fitted(measure: Measure, start: State, goal: Goal, belief: Belief, *, steps: int) -> Found:
     """The state that explains the goal best without being improbable, found from `start`."""
     problem = _Problem.of(start, goal, belief)
     solid = measure(start.root, start.x)
@@ -133,7 +158,7 @@ def fitted(measure: Measure, start: State, goal: Goal, belief: Belief, *, steps:
         fit = tried.where(better, fit)
         damping = torch.where(better, damping / 4, damping * 8)
     root = sixd_to_matrix(matrix_to_sixd(fit.state.root))  # float32 drifts
-    return fit.state._replace(root=root)
+    return Found(fit.state._replace(root=root), fit.cost if belief.cost is None else fit.cost + belief.cost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,22 +168,24 @@ class _Problem:
     start: State
     goal: Goal
     mean: Float[Tensor, "B V"]
-    known: Float[Tensor, "Q Q"]
+    known: Float[Tensor, "#B Q Q"]
     """Precision of what is known about root, x and camera; float64."""
 
     @classmethod
     def of(cls, start: State, goal: Goal, belief: Belief) -> "_Problem":
         loose = start.camera.new_tensor((belief.root_rad, *belief.camera)).double()
         root, camera = loose[:1].expand(3), loose[1:]
-        blocks = (torch.diag(1 / root.square()), belief.precision, torch.diag(1 / camera.square()))
-        return cls(start, goal, belief.mean, torch.block_diag(*blocks))
+        known = torch.diag(torch.cat([1 / root.square(), loose.new_zeros(belief.mean.shape[1]), 1 / camera.square()]))
+        known = known.repeat(len(belief.precision), 1, 1)
+        known[:, 3:-3, 3:-3] = belief.precision
+        return cls(start, goal, belief.mean, known)
 
     def look(self, solid: Solid, state: State, swung: Tensor) -> _Fit:
         """How well a state does."""
         placed = solid.place(state.root, state.x)
         apart, pull, cost = _judged(placed.points_m, state.camera, self.goal)
         off = self._strayed(state, swung)
-        cost = cost + ((off @ self.known) * off).sum(-1).float()
+        cost = cost + (off * _times(self.known, off)).sum(-1).float()
         return _Fit(state, swung, placed, off, apart, pull, cost)
 
     def step(self, fit: _Fit, damping: Float[Tensor, " B"]) -> Float[Tensor, "B Q"]:
@@ -166,15 +193,19 @@ class _Problem:
         depth, placed = self.goal.depth_u is not None, fit.placed
         jacobian = _jacobian(placed.slopes(), placed.points_m, fit.state.camera, depth=depth).double().flatten(1, 2)
         weighted = (jacobian * fit.pull.flatten(1)[..., None]).mT
-        stiff = torch.diag_embed(damping[:, None] * self.known.diagonal())
+        stiff = torch.diag_embed(damping[:, None] * self.known.diagonal(dim1=1, dim2=2))
         A = weighted @ jacobian + self.known + stiff
-        b = (weighted @ fit.apart_u.double().flatten(1)[..., None])[..., 0] - fit.strayed @ self.known
+        b = _times(weighted, fit.apart_u.double().flatten(1)) - _times(self.known, fit.strayed)
         return torch.linalg.solve(A, b).clamp(-_LONGEST_STEP, _LONGEST_STEP).float()
 
     def _strayed(self, state: State, swung: Tensor) -> Tensor:
         first = self.start.camera
         shift = torch.cat([(state.camera[:, :1] / first[:, :1]).log(), state.camera[:, 1:] - first[:, 1:]], -1)
         return torch.cat([swung, state.x - self.mean, shift], -1).double()
+
+
+def _times(A: Float[Tensor, "#B N M"], v: Float[Tensor, "B M"]) -> Float[Tensor, "B N"]:
+    return (A @ v[..., None])[..., 0]
 
 
 def _moved(state: State, step: Float[Tensor, "B Q"]) -> State:

@@ -1,6 +1,6 @@
-"""What bodies, hands and faces do as a rule: Gaussians over poses, measured on what the data engine draws.
+"""What bodies, hands and faces do as a rule: mixtures of Gaussians over poses, measured on what the data engine draws.
 
-They ship as numbers (`priors.safetensors`, 30 kB); `synth/priors.py` measures them again. Test clips are not in them.
+They ship as numbers (`priors.safetensors`, 50 kB); `synth/priors.py` measures them again. Test clips are not in them.
 """
 
 from dataclasses import dataclass
@@ -19,20 +19,24 @@ Kind = Literal["body", "hand", "face"]
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """A Gaussian over V numbers, in float64."""
+    """A mixture of M Gaussians over V numbers, in float64."""
 
-    mean: Float[Tensor, " V"]
-    precision: Float[Tensor, "V V"]
-    """Inverse of the covariance."""
+    mean: Float[Tensor, "M V"]
+    precision: Float[Tensor, "M V V"]
+    """Inverses of the covariances."""
+    weight: Float[Tensor, " M"]
+    """How often each is drawn; they add up to 1."""
 
 
 @cache
 def shipped(kind: Kind) -> Prior:
-    """body: 21 joints as rotation vectors relative to the parent, radians (63); hand: the 15 of a right hand (45).
+    """body: 21 joints as rotation vectors relative to the parent, radians (63), one Gaussian.
 
-    face: the jaw's rotation vector and the first 10 expression coefficients (13).
+    hand: the 15 of a right hand (45), several: fists, fingers stretched and what is between have little in common.
+    face: the jaw's rotation vector and the first 10 expression coefficients (13), one.
     """
     with as_file(files("openexpose.nets") / "priors.safetensors") as path:
         arrays, _ = read_safetensors(path)
-    mean, covariance = (torch.from_numpy(arrays[f"{kind}.{name}"]).double() for name in ("mean", "covariance"))
-    return Prior(mean, torch.linalg.inv(covariance))
+    names = ("mean", "covariance", "weight")
+    mean, covariance, weight = (torch.from_numpy(arrays[f"{kind}.{name}"]).double() for name in names)
+    return Prior(mean, torch.linalg.inv(covariance), weight)

@@ -153,9 +153,9 @@ def refined(
     start = State(params.global_orient, guess.flatten(1), camera)
     if config.first_steps:
         loose = goal._replace(trust=goal.trust * (config.spread_u / config.first_spread_u) ** 2)
-        start = fitted(measure, start, loose, belief, steps=config.first_steps)
+        start = fitted(measure, start, loose, belief, steps=config.first_steps).state
         goal = _keeping_depth(goal, measure(start.root, start.x).place(start.root, start.x).points_m, start, config)
-    found = fitted(measure, start, goal, belief, steps=config.steps)
+    found = fitted(measure, start, goal, belief, steps=config.steps).state
     body_pose = axis_angle_to_matrix(found.x.unflatten(1, (-1, 3)))
     return replace(params, global_orient=found.root, body_pose=body_pose), found.camera
 
@@ -165,6 +165,8 @@ def refined_hands(
 ) -> HandParams:
     """Wrist (camera axes) and fingers of right hands; the hand of the mean body is fitted, its size does not matter.
 
+    One fit for each Gaussian of the prior, of which the most probable counts.
+
     model: the body model.   Raises ConfigError for one without the points.
     """
     layout = _layout(names, model, RIGHT_HAND)
@@ -173,9 +175,11 @@ def refined_hands(
         model.shape().pose(torch.eye(3).to(params.betas).expand(1, model.num_joints, 3, 3)), model, layout, RIGHT_HAND
     )
     guess = matrix_to_axis_angle(params.right_hand_pose).flatten(1)
-    belief = _belief(priors.shipped("hand"), guess, torch.full((45,), 0.5), config)
-    start = _started(rest, params.global_orient, belief.mean, goal)
-    found = fitted(lambda root, x: rest, start, goal, belief, steps=config.steps)
+    prior = priors.shipped("hand")
+    belief, kinds = _belief(prior, guess, torch.full((45,), 0.5), config), len(prior.weight)
+    every = goal.times(kinds)
+    start = _started(rest, params.global_orient.repeat(kinds, 1, 1), belief.mean, every)
+    found = fitted(lambda root, x: rest, start, every, belief, steps=config.steps).likeliest(kinds)
     fingers = axis_angle_to_matrix(found.x.unflatten(1, (-1, 3)))
     return replace(params, global_orient=found.root, right_hand_pose=fingers)
 
@@ -192,8 +196,9 @@ def refined_face(
     goal = _goal(seen, layout.share.to(betas), config)
     prior = priors.shipped("face")
     size = betas.shape[1]
-    precision = torch.block_diag(prior.precision, torch.eye(size).double() / config.betas_spread**2).to(betas.device)
-    mean = torch.cat([prior.mean.to(betas).expand(len(betas), -1), config.betas_share * betas], -1)
+    precision = torch.block_diag(prior.precision[0], torch.eye(size).double() / config.betas_spread**2)[None]
+    precision, mean = precision.to(betas.device), prior.mean.to(betas).expand(len(betas), -1)
+    mean = torch.cat([mean, config.betas_share * betas], -1)
     belief = Belief(mean, precision, config.turn_rad, (1.0, 1.0, 1.0))
 
     def measure(root: Tensor, x: Tensor) -> Relief:
@@ -201,7 +206,7 @@ def refined_face(
 
     first = measure(params.global_orient, mean)
     start = _started(first, params.global_orient, mean, goal)
-    found = fitted(lambda r, x: first if x is mean else measure(r, x), start, goal, belief, steps=config.steps)
+    found = fitted(lambda r, x: first if x is mean else measure(r, x), start, goal, belief, steps=config.steps).state
     jaw, expression = axis_angle_to_matrix(found.x[:, :3]), found.x[:, 3 : 3 + EXPRESSIONS]
     full = torch.cat([expression, params.expression[:, EXPRESSIONS:]], -1)
     return replace(params, global_orient=found.root, jaw_pose=jaw, expression=full), found.x[:, 3 + EXPRESSIONS :]
@@ -244,12 +249,20 @@ def _keeping_depth(goal: Goal, points_m: Float[Tensor, "B K 3"], state: State, c
 def _belief(
     prior: priors.Prior, guess: Float[Tensor, "B V"], off_rad: Float[Tensor, " V"], config: RefineConfig
 ) -> Belief:
-    """What poses are like and what the network guesses, as one Gaussian."""
+    """What poses are like and what the network guesses: the guess with each Gaussian, one batch behind the other.
+
+    A product of two Gaussians is one, times how well they agree: that is its cost.
+    """
     own = (config.own_share / off_rad.square()).double().to(guess.device)
-    usual = config.prior_share * prior.precision.to(guess.device)
-    precision = usual + torch.diag(own)
-    pulled = own * guess.double() + (usual @ prior.mean.to(guess.device))
-    return Belief(torch.linalg.solve(precision, pulled.T).T.float(), precision, config.turn_rad, config.camera_spread)
+    usual, mean, weight = (x.to(guess.device) for x in (prior.precision, prior.mean[:, None], prior.weight[:, None]))
+    precision = config.prior_share * usual + torch.diag(own)
+    pulled = config.prior_share * mean @ usual + own * guess.double()  # (M B V)
+    middle = torch.linalg.solve(precision, pulled.mT).mT
+    apart = config.prior_share * (mean @ usual * mean).sum(-1) + (own * guess.double().square()).sum(-1)
+    cost = apart - (middle * pulled).sum(-1) - torch.logdet(usual)[:, None] - 2 * weight.log()
+    precision = precision if len(precision) == 1 else precision.repeat_interleave(len(guess), 0)
+    middle, cost = middle.flatten(0, 1).float(), cost.flatten().float()
+    return Belief(middle, precision, config.turn_rad, config.camera_spread, cost)
 
 
 def _started(solid: Chain | Relief, root: Tensor, x: Tensor, goal: Goal) -> State:

@@ -1,7 +1,8 @@
-"""Measures the Gaussians of `nets/priors.py` on what the data engine draws: training clips, drawn hands and faces."""
+"""Measures the mixtures of `nets/priors.py` on what the data engine draws: training clips, drawn hands and faces."""
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
 from scipy.spatial.transform import Rotation
 
 from openexpose.body import load_model
@@ -18,10 +19,15 @@ SLACK_RAD = 0.03
 SLACK = 0.1
 """The same for expression coefficients."""
 EXPRESSIONS = 10
+KINDS = {"body": 1, "hand": 4, "face": 1}
+"""How many Gaussians."""
 
 
 def measured() -> dict[str, NDArray[np.float32]]:
-    """Arrays `body.mean`, `body.covariance`, and so on for hand and face; the same on every machine up to rounding."""
+    """`body.mean` (M V), `body.covariance` (M V V), `body.weight` (M), and so on for hand and face: groups by k-means.
+
+    The same on every machine up to rounding.
+    """
     rng = np.random.default_rng(SEED)
     free = load_model("free")
     bodies = BodyProxies(free, BODY_POINTS).mixed(rng, DRAWS)[:, 1:].reshape(DRAWS, -1)
@@ -35,6 +41,10 @@ def measured() -> dict[str, NDArray[np.float32]]:
     spread = {"body": np.full(63, SLACK_RAD), "hand": np.full(45, SLACK_RAD), "face": slack}
     found = {}
     for kind, numbers in (("body", bodies), ("hand", hands), ("face", faces)):
-        found[f"{kind}.mean"] = numbers.mean(0).astype(np.float32)
-        found[f"{kind}.covariance"] = (np.cov(numbers.T) + np.diag(spread[kind] ** 2)).astype(np.float32)
+        _, label = kmeans2(numbers, KINDS[kind], iter=100, minit="++", seed=SEED)
+        groups = [numbers[label == k] for k in range(KINDS[kind])]
+        found[f"{kind}.mean"] = np.stack([g.mean(0) for g in groups]).astype(np.float32)
+        slack_of = np.diag(spread[kind] ** 2)
+        found[f"{kind}.covariance"] = np.stack([np.cov(g.T) + slack_of for g in groups]).astype(np.float32)
+        found[f"{kind}.weight"] = np.array([len(g) / DRAWS for g in groups], np.float32)
     return found
