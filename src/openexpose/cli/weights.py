@@ -1,4 +1,4 @@
-"""`openexpose weights import|show|join`: released checkpoints into our safetensors, and what a weight file holds."""
+"""`openexpose weights import|show|join|average`: released checkpoints as our safetensors; what a weight file holds."""
 
 import json as jsonlib
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from openexpose.errors import WeightsError
 from openexpose.nets.config import PRESETS
 from openexpose.readers import sha256_of
 from openexpose.weights.importer import convert, recognise, wanted_tensors
-from openexpose.weights.join import join
+from openexpose.weights.join import average, join
 from openexpose.weights.native import WeightFile, read_header
 from openexpose.weights.starts import is_bare
 from openexpose.weights.tables import Match, match_keys
@@ -63,11 +63,24 @@ class Join:
     """What the whole is called."""
 
 
-def run(config: Import | Show | Join, console: Console | None = None) -> int:
+@dataclass(frozen=True)
+class Average:
+    """Write the mean of weight files of one kind: stages of one training are often best together."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """Weight files, at least two."""
+    out: Path
+    """The .safetensors file to write, in float32."""
+
+
+def run(config: Import | Show | Join | Average, console: Console | None = None) -> int:
     """Runs the command and returns its exit status: 0, or 1 if `show` finds that a foreign file would not fit."""
     console = console or Console(highlight=False, soft_wrap=True)
     if isinstance(config, Join):
         join(config.files, config.out, preset=config.preset)
+    if isinstance(config, Average):
+        average(config.files, config.out)
+    if isinstance(config, Join | Average):
         console.print(f"wrote {escape(str(config.out))} ({config.out.stat().st_size / 1e6:.1f} MB)")
         return 0
     return _import(config, console) if isinstance(config, Import) else _show(config, console)

@@ -1,4 +1,4 @@
-"""Networks that were trained apart, as the one file of the whole model that ships."""
+"""Networks that were trained apart, as the one file of the whole model that ships; and the mean of several."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,4 +42,28 @@ def join(files: Sequence[Path], out: Path, *, preset: str = "lite", storage: Sto
         raise WeightsError(f"the files' tensors are not those of preset {preset!r} of this version")
     made = Provenance("trained with openexpose", maker=f"openexpose {__version__}", note="; ".join(notes))
     save_weights(state, out, replace(header_of(config, made, storage), body_family="smplx"))
+    return config
+
+
+def average(files: Sequence[Path], out: Path) -> NetConfig:
+    """Write the mean of the weights of several files of one kind, in float32, with the first file's header.
+
+    For stages of one training: the mean of a network before and after it was trained on is often better than either
+    (Wortsman et al. 2022, model soups). Networks that started apart have no useful mean.
+
+    Raises WeightsError for fewer than two files, or files whose tensors differ in name or shape.
+    """
+    if len(files) < 2:
+        raise WeightsError("a mean needs at least two weight files")
+    config, total = load_checkpointed(files[0])
+    for path in files[1:]:
+        _, other = load_checkpointed(path)
+        if {k: v.shape for k, v in other.items()} != {k: v.shape for k, v in total.items()}:
+            raise WeightsError(f"{path} holds other tensors than {files[0]}: only networks of one kind have a mean")
+        total = {k: v.double() + other[k] if v.is_floating_point() else v for k, v in total.items()}
+    state = {k: (v / len(files)).float() if v.is_floating_point() else v for k, v in total.items()}
+    header = read_header(files[0]).header
+    notes = "; ".join(read_header(path).header.provenance.note for path in files)
+    made = replace(header.provenance, note=f"mean of {len(files)} files: {notes}")
+    save_weights(state, out, replace(header, storage="float32", provenance=made))
     return config
