@@ -192,6 +192,12 @@ def test_fingers_are_found_from_their_points(model):
     assert angle_rad(better.global_orient, wrist).mean() < angle_rad(off, wrist).mean()
 
 
+def test_nobody_has_no_hands(model):
+    none = HandParams(torch.zeros(0, 3, 3), torch.zeros(0, 15, 3, 3), torch.zeros(0, 10))
+    seen = Points(torch.zeros(0, 21, 2, 2), torch.zeros(0, 21, 2), torch.zeros(0, 21))
+    assert refined_hands(none, seen, HAND_POINTS, model=model, config=HAND).right_hand_pose.shape == (0, 15, 3, 3)
+
+
 def test_jaw_expression_and_shape_are_found_from_landmarks(model):
     rows, g = 6, torch.Generator().manual_seed(9)
     prior = priors.shipped("face")

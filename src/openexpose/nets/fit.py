@@ -70,9 +70,10 @@ class Found(NamedTuple):
 
     def likeliest(self, count: int) -> State:
         """Of every row's `count` fits, one batch behind the other, the one that costs least."""
-        best = self.cost.view(count, -1).argmin(0)
-        rows = best * (len(self.cost) // count) + torch.arange(len(best), device=best.device)
-        return State(*(x[rows] for x in self.state))
+        rows = len(self.cost) // count
+        best = self.cost.view(count, rows).argmin(0)
+        chosen = best * rows + torch.arange(rows, device=best.device)
+        return State(*(x[chosen] for x in self.state))
 
 
 class Belief(NamedTuple):
@@ -286,7 +287,7 @@ class Chain:
         T = torch.cat([torch.cat([R, bones[..., None]], -1), _BOTTOM.to(R).expand(*R.shape[:2], 1, 4)], -2)
         T = torch.cat([T, torch.eye(4).to(T).expand(len(T), 1, 4, 4)], 1)  # above the root
         above = torch.cat([parents.where(parents >= 0, parents.new_tensor(len(parents))), parents.new_tensor([-1])])
-        for _ in range((len(self.tree.levels)).bit_length()):
+        for _ in range(len(self.tree.levels).bit_length()):
             T, above = T[:, above] @ T, above[above]
         return T[:, :-1, :3, :3], T[:, :-1, :3, 3]
 
