@@ -1,14 +1,20 @@
 """The Gaussians that ship are those of what the data engine draws."""
 
 import numpy as np
+import pytest
 import torch
+from numpy.typing import NDArray
 
 from openexpose.nets import priors
 from openexpose.synth.priors import EXPRESSIONS, KINDS, measured
 
 
-def test_the_shipped_priors_are_the_measured_ones_and_usable():
-    again = measured()
+@pytest.fixture(scope="module")
+def again() -> dict[str, NDArray[np.float32]]:
+    return measured()
+
+
+def test_the_shipped_priors_are_the_measured_ones_and_usable(again):
     for kind, size in (("body", 63), ("hand", 45), ("face", 3 + EXPRESSIONS)):
         prior, groups = priors.shipped(kind), KINDS[kind]
         assert prior.mean.shape == (groups, size) and prior.precision.shape == (groups, size, size)
@@ -27,8 +33,8 @@ def test_knees_bend_backwards_and_arms_hang_in_the_prior():
     assert abs(left_knee[0] - right_knee[0]) < 0.1  # mirrored poses are as good
 
 
-def test_the_groups_of_hands_are_worth_having():
-    prior, mean = priors.shipped("hand"), measured()["hand.mean"]
+def test_the_groups_of_hands_are_worth_having(again):
+    prior, mean = priors.shipped("hand"), again["hand.mean"]
     together = (prior.weight[:, None] * torch.from_numpy(mean)).sum(0)
     curl = prior.mean.view(len(mean), 15, 3).norm(dim=-1).mean(1)
     assert curl.max() > 1.5 * curl.min()  # radians: fists are not flat hands
