@@ -4,6 +4,8 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional
 from torch.testing import assert_close
 
@@ -82,6 +84,21 @@ def test_warping_interpolates_between_pixels():
     assert out[2, 4].tolist() == [200] * 3
     assert out[2, 3].tolist() == [100] * 3
     assert out[3, 3].tolist() == [50] * 3
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.floats(-30, 70),
+    st.floats(-30, 70),
+    st.floats(0.5, 90),
+    st.integers(1, 24),
+)
+def test_a_warp_that_does_not_turn_is_the_general_one(height, width, x, y, side, size):
+    photo = random_photo(4, height, width).numpy()
+    T = Crop((x, y), side, size).T_crop_photo
+    hardly_turned = T + np.array([[0, 1e-13, 0], [0, 0, 0]]) * T[0, 0]  # lands on the same 1/32 of a pixel
+    assert (crops.warp(photo, T, size) == crops.warp(photo, hardly_turned, size)).all()
 
 
 def test_a_crop_cuts_what_its_affine_says():

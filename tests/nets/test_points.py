@@ -13,7 +13,7 @@ from openexpose.nets import build, fast, inputs
 from openexpose.nets.config import PartConfig
 from openexpose.nets.fast_points import quicken_early
 from openexpose.nets.means import Means
-from openexpose.nets.points import PointBackbone, Points, _middle, expected_u, leg_rows
+from openexpose.nets.points import ROWS_AT_ONCE, PointBackbone, Points, _middle, expected_u, leg_rows
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,21 @@ def test_heatmaps_of_a_mirrored_picture_are_the_mirrored_heatmaps():
         net.train()
         assert net(picture)[0].shape == (2, net.num_features)
         assert not torch.allclose(net(picture)[1].at_u, here.at_u, atol=1e-3)  # one look while training
+
+
+def test_many_pictures_go_through_in_pieces():
+    torch.manual_seed(2)
+    net = PointBackbone(num_points=4, deep=True, fine=16, twins=(1, 0, 2, 3), closer=0.8, depth=True).eval()
+    torch.nn.init.normal_(net.heat_fine.weight)
+    pictures, seen = torch.randn(ROWS_AT_ONCE + 3, 3, 64, 64), []
+    net.trunk.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
+    with torch.no_grad():
+        features, points = net(pictures)
+        assert seen == 3 * [ROWS_AT_ONCE, 3]  # three looks
+        for row in (0, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 2):
+            alone = net(pictures[row : row + 1])
+            assert (alone[0][0] - features[row]).abs().max() < 1e-4
+            assert (alone[1].at_u[0] - points.at_u[row]).abs().max() < 1e-5  # half crop sides
 
 
 def test_the_fine_map_starts_as_nothing(backbone):

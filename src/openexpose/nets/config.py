@@ -233,7 +233,7 @@ def lite() -> NetConfig:
             small, mirror=True, width=160, camera_scale=8.0, num_betas=100, num_expression=50, points=flame, depth=False
         ),
         zoom=ZoomConfig(hand_scale=2.2, head_scale=1.6),
-        refine=RefineConfig(steps=6, spread_u=0.006, first_steps=8, first_spread_u=0.05, keep_depth_u=0.015,
+        refine=RefineConfig(steps=4, spread_u=0.006, first_steps=5, first_spread_u=0.05, keep_depth_u=0.015,
                             prior_share=2.0),
         refine_hand=RefineConfig(steps=6, spread_u=0.06, outlier_u=0.2, least_peak=0.8, depth_share=0.0, own_share=0.3,
                                  turn_rad=0.5, camera_spread=(0.5, 1.0, 1.0)),

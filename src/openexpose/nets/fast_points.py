@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from openexpose.errors import ConfigError
 from openexpose.nets.fused import FusedConv
-from openexpose.nets.points import LiteTrunk, PointBackbone
+from openexpose.nets.points import LiteTrunk, PointBackbone, RectifiedConv
 
 _PAIRS = (("conv_stem", "bn1"), ("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3"), ("conv_dw", "bn1"),
           ("conv_pw", "bn2"))  # fmt: skip
@@ -27,7 +27,7 @@ def folded(backbone: PointBackbone, dtype: torch.dtype) -> PointBackbone:
         for name, module in list(owner.named_children()):
             if isinstance(module, nn.Conv2d):
                 own = torch.float32 if name in ("read", "depth_here") else dtype
-                setattr(owner, name, FusedConv(module, None, relu=False, dtype=own))
+                setattr(owner, name, FusedConv(module, None, relu=isinstance(module, RectifiedConv), dtype=own))
     return out.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,7 +22,7 @@ _LONGEST_STEP = 0.6
 """Radians, coefficients, log scale, metres."""
 _SLACK = 1e-4
 """A step may cost so much more, relatively: float32 cannot tell less, and the rest of a batch must not decide."""
-_RIDE = 4
+_RIDE = 5
 """Steps after which a solid is measured again."""
 _BOTTOM = torch.tensor([0.0, 0.0, 0.0, 1.0])
 """Last row of a rigid motion."""
@@ -40,14 +40,10 @@ class Goal(NamedTuple):
     depth_trust: Float[Tensor, "B K"] | None = None
     depth_edge_u: float = 1.0
 
-    def times(self, count: int) -> "Goal":
-        """Every row `count` times, one batch behind the other."""
-        at, trust, depth, depth_trust = (
-            None if x is None else x.repeat(count, *[1] * (x.ndim - 1))
-            for x in (self.at_u, self.trust, self.depth_u, self.depth_trust)
-        )
-        assert at is not None and trust is not None
-        return Goal(at, trust, self.edge_u, depth, depth_trust, self.depth_edge_u)
+    def rows(self, chosen: Int[Tensor, " N"]) -> "Goal":
+        """Some of the rows, each as often as it is named."""
+        depth, depth_trust = (None if x is None else x[chosen] for x in (self.depth_u, self.depth_trust))
+        return Goal(self.at_u[chosen], self.trust[chosen], self.edge_u, depth, depth_trust, self.depth_edge_u)
 
 
 class State(NamedTuple):
@@ -59,21 +55,6 @@ class State(NamedTuple):
     """Rotation vectors of the joints below (relative to the parent, radians), or coefficients."""
     camera: Float[Tensor, "B 3"]
     """(s, tx, ty) of weak perspective."""
-
-
-class Found(NamedTuple):
-    """The end of a fit."""
-
-    state: State
-    cost: Float[Tensor, " B"]
-    """Twice the negative logarithm of how probable it is, up to a constant of the row's goal."""
-
-    def likeliest(self, count: int) -> State:
-        """Of every row's `count` fits, one batch behind the other, the one that costs least."""
-        rows = len(self.cost) // count
-        best = self.cost.view(count, rows).argmin(0)
-        chosen = best * rows + torch.arange(rows, device=best.device)
-        return State(*(x[chosen] for x in self.state))
 
 
 class Belief(NamedTuple):
@@ -98,7 +79,7 @@ class Placed(Protocol):
         """Camera axes."""
         ...
 
-    def slopes(self) -> Float[Tensor, "B K 3 P"]:
+    def slopes(self) -> Float[Tensor, "B P 3 K"]:
         """How the points move with a small turn of the root (camera axes, 3), then with each number of x."""
         ...
 
@@ -129,9 +110,9 @@ class _Fit(NamedTuple):
     placed: Placed
     strayed: Float[Tensor, "B Q"]
     """From what is known to the state, float64."""
-    apart_u: Float[Tensor, "B K C"]
+    apart_u: Float[Tensor, "B C K"]
     """From the projected points to the seen ones: across, down, and away where depths are told."""
-    pull: Float[Tensor, "B K C"]
+    pull: Float[Tensor, "B C K"]
     cost: Float[Tensor, " B"]
 
     def where(self, chosen: Bool[Tensor, " B"], other: "_Fit") -> "_Fit":
@@ -143,13 +124,34 @@ class _Fit(NamedTuple):
         return _Fit(State(root, x, camera), swung, self.placed.where(chosen, other.placed), *rest)
 
 
-def fitted(measure: Measure, start: State, goal: Goal, belief: Belief, *, steps: int) -> Found:
-    """The state that explains the goal best without being improbable, found from `start`."""
+def fitted(
+    measure: Measure,
+    start: State,
+    goal: Goal,
+    belief: Belief,
+    *,
+    steps: int,
+    solid: Solid | None = None,
+    kinds: int = 1,
+    rounds: int = 0,
+) -> State:
+    """The state that explains the goal best without being improbable, found from `start`.
+
+    solid: what `measure` says of the start, where that is known.
+    kinds: how often each row is there, one batch behind the other, with other beliefs: after `rounds` steps the one
+    that costs least goes on alone.
+    """
     problem = _Problem.of(start, goal, belief)
-    solid = measure(start.root, start.x)
+    solid = measure(start.root, start.x) if solid is None else solid
     fit = problem.look(solid, start, torch.zeros_like(start.camera))
     damping = torch.ones_like(fit.cost)
-    for number in range(steps):
+    for number in range(steps + 1):
+        if kinds > 1 and number == min(rounds, steps):
+            best = _likeliest(fit.cost if belief.cost is None else fit.cost + belief.cost, kinds)
+            problem, damping = problem.rows(best), damping[best]
+            fit = problem.look(solid, State(*(v[best] for v in fit.state)), fit.swung[best])
+        if number == steps:
+            break
         if number and number % _RIDE == 0:
             solid = measure(fit.state.root, fit.state.x)
             fit = problem.look(solid, fit.state, fit.swung)
@@ -159,7 +161,13 @@ def fitted(measure: Measure, start: State, goal: Goal, belief: Belief, *, steps:
         fit = tried.where(better, fit)
         damping = torch.where(better, damping / 4, damping * 8)
     root = sixd_to_matrix(matrix_to_sixd(fit.state.root))  # float32 drifts
-    return Found(fit.state._replace(root=root), fit.cost if belief.cost is None else fit.cost + belief.cost)
+    return fit.state._replace(root=root)
+
+
+def _likeliest(cost: Float[Tensor, " N"], kinds: int) -> Int[Tensor, " B"]:
+    """The place of each row's kind that costs least."""
+    rows = len(cost) // kinds
+    return cost.view(kinds, rows).argmin(0) * rows + torch.arange(rows, device=cost.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +189,11 @@ class _Problem:
         known[:, 3:-3, 3:-3] = belief.precision
         return cls(start, goal, belief.mean, known)
 
+    def rows(self, chosen: Int[Tensor, " N"]) -> "_Problem":
+        """Some of the rows."""
+        known = self.known if len(self.known) == 1 else self.known[chosen]
+        return _Problem(State(*(v[chosen] for v in self.start)), self.goal.rows(chosen), self.mean[chosen], known)
+
     def look(self, solid: Solid, state: State, swung: Tensor) -> _Fit:
         """How well a state does."""
         placed = solid.place(state.root, state.x)
@@ -192,12 +205,13 @@ class _Problem:
     def step(self, fit: _Fit, damping: Float[Tensor, " B"]) -> Float[Tensor, "B Q"]:
         """The damped Gauss-Newton step from there."""
         depth, placed = self.goal.depth_u is not None, fit.placed
-        jacobian = _jacobian(placed.slopes(), placed.points_m, fit.state.camera, depth=depth).double().flatten(1, 2)
-        weighted = (jacobian * fit.pull.flatten(1)[..., None]).mT
-        stiff = torch.diag_embed(damping[:, None] * self.known.diagonal(dim1=1, dim2=2))
-        A = weighted @ jacobian + self.known + stiff
+        jacobian = _jacobian(placed.slopes(), placed.points_m, fit.state.camera, depth=depth).double().flatten(2)
+        weighted = jacobian * fit.pull.flatten(1)[:, None]
+        A = torch.baddbmm(self.known, weighted, jacobian.mT)
+        A.diagonal(dim1=1, dim2=2).add_(damping[:, None] * self.known.diagonal(dim1=1, dim2=2))
         b = _times(weighted, fit.apart_u.double().flatten(1)) - _times(self.known, fit.strayed)
-        return torch.linalg.solve(A, b).clamp(-_LONGEST_STEP, _LONGEST_STEP).float()
+        lower = torch.linalg.cholesky_ex(A)[0]  # a row that is not finite gets no step that is better
+        return torch.cholesky_solve(b[..., None], lower)[..., 0].clamp(-_LONGEST_STEP, _LONGEST_STEP).float()
 
     def _strayed(self, state: State, swung: Tensor) -> Tensor:
         first = self.start.camera
@@ -220,16 +234,16 @@ def _rows(chosen: Bool[Tensor, " B"], a: Tensor, b: Tensor) -> Tensor:
 
 
 def _judged(points_m: Tensor, camera: Tensor, goal: Goal) -> tuple[Tensor, Tensor, Tensor]:
-    """From the projected points to the seen ones (B K C), how hard each pulls, and what that costs (B)."""
-    apart = goal.at_u - camera[:, None, :1] * (points_m[..., :2] + camera[:, None, 1:])
-    cost, pull = _huber(apart.norm(dim=-1), goal.trust, goal.edge_u)
+    """From the projected points to the seen ones (B C K), how hard each pulls, and what that costs (B)."""
+    apart = (goal.at_u - camera[:, None, :1] * (points_m[..., :2] + camera[:, None, 1:])).mT
+    cost, pull = _huber(apart.norm(dim=1), goal.trust, goal.edge_u)
     pulls = [pull, pull]
     if goal.depth_u is not None and goal.depth_trust is not None:
         behind = goal.depth_u - depths_u(points_m, camera)
         more, pull = _huber(behind.abs(), goal.depth_trust, goal.depth_edge_u)
-        apart, cost = torch.cat([apart, behind[..., None]], -1), cost + more
+        apart, cost = torch.cat([apart, behind[:, None]], 1), cost + more
         pulls.append(pull)
-    return apart, torch.stack(pulls, -1), cost
+    return apart, torch.stack(pulls, 1), cost
 
 
 def depths_u(points_m: Float[Tensor, "B K 3"], camera: Float[Tensor, "B 3"]) -> Float[Tensor, "B K"]:
@@ -243,19 +257,18 @@ def _huber(far: Tensor, trust: Tensor, edge: float) -> tuple[Tensor, Tensor]:
 
 
 def _jacobian(
-    slopes: Float[Tensor, "B K 3 P"], points_m: Float[Tensor, "B K 3"], camera: Float[Tensor, "B 3"], *, depth: bool
-) -> Float[Tensor, "B K C Q"]:
+    slopes: Float[Tensor, "B P 3 K"], points_m: Float[Tensor, "B K 3"], camera: Float[Tensor, "B 3"], *, depth: bool
+) -> Float[Tensor, "B Q C K"]:
     """How what is seen changes with root, x, log s, tx, ty. depth: as a third row, from the mean depth."""
-    B, K = points_m.shape[:2]
-    s = camera[:, None, None, :1]
-    at = camera[:, None, :1] * (points_m[..., :2] + camera[:, None, 1:])
-    by_camera = torch.cat([at[..., None], torch.eye(2).to(s).expand(B, K, 2, 2) * s], -1)
-    rows = slopes[:, :, :2]
+    s = camera[:, :1]
+    by_camera = slopes.new_zeros(len(slopes), 3, 2 + depth, slopes.shape[-1])
+    by_camera[:, 0, :2] = (s[..., None] * (points_m[..., :2] + camera[:, None, 1:])).mT
+    by_camera[:, 1, 0] = by_camera[:, 2, 1] = s
+    seen, away = slopes[:, :, :2], slopes[:, :, 2:]
     if depth:
-        rows = torch.cat([rows, slopes[:, :, 2:] - slopes[:, :, 2:].mean(1, keepdim=True)], 2)
-        behind = depths_u(points_m, camera)[..., None, None]
-        by_camera = torch.cat([by_camera, functional.pad(behind, (0, 2))], 2)
-    return torch.cat([s * rows, by_camera], -1)
+        seen = torch.cat([seen, away - away.mean(-1, keepdim=True)], 2)
+        by_camera[:, 0, 2] = depths_u(points_m, camera)
+    return torch.cat([s[..., None, None] * seen, by_camera], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,14 +316,16 @@ class PlacedChain:
     joints_m: Float[Tensor, "B J 3"]
     points_m: Float[Tensor, "B K 3"]
 
-    def slopes(self) -> Float[Tensor, "B K 3 P"]:
-        """A point moves by d x (X - p) when a joint p above it turns by d in camera axes."""
-        arm = (self.points_m[:, :, None] - self.joints_m[:, None]) * self.chain.moves[..., None]  # (B K J 3)
-        above = self.axes[:, list(self.chain.tree.parents[1:])]
-        turns = above @ self.bends
-        axes = torch.cat([torch.eye(3).to(turns).expand(len(turns), 1, 3, 3), turns], 1)[:, None]  # (B 1 J 3 3)
-        (u, v, w), (x, y, z) = axes.unbind(-2), arm[..., None].unbind(-2)  # each column of axes, crossed with the arm
-        return torch.stack([v * z - w * y, w * x - u * z, u * y - v * x], 2).flatten(3)
+    def slopes(self) -> Float[Tensor, "B P 3 K"]:
+        """A point X moves by d x (X - p) when a joint p above it turns by d in camera axes."""
+        B, J = self.joints_m.shape[:2]
+        turns = self.axes[:, list(self.chain.tree.parents[1:])] @ self.bends
+        axes = torch.cat([torch.eye(3).to(turns).expand(B, 1, 3, 3), turns], 1).mT  # (B J 3 3), each row a d
+        there = torch.linalg.cross(self.joints_m[:, :, None], axes)
+        motion = torch.cat([cross_matrix(axes), there[..., None]], -1)  # d x X - d x p, linear in (X, 1)
+        moved = motion.flatten(1, 3) @ functional.pad(self.points_m, (0, 1), value=1.0).mT
+        moved = moved.unflatten(1, (J, 9)) * self.chain.moves.T[:, None]
+        return moved.view(B, 3 * J, 3, moved.shape[-1])
 
     def where(self, chosen: Bool[Tensor, " B"], other: "PlacedChain") -> "PlacedChain":
         """Rows of self where chosen, of the other elsewhere."""
@@ -340,9 +355,9 @@ class PlacedRelief:
     points_m: Float[Tensor, "B K 3"]
     basis_m: Float[Tensor, "B K 3 V"]
 
-    def slopes(self) -> Float[Tensor, "B K 3 P"]:
+    def slopes(self) -> Float[Tensor, "B P 3 K"]:
         """Turns about the root, then the coefficients."""
-        return torch.cat([-cross_matrix(self.points_m), self.basis_m], -1)
+        return torch.cat([-cross_matrix(self.points_m), self.basis_m], -1).permute(0, 3, 2, 1)
 
     def where(self, chosen: Bool[Tensor, " B"], other: "PlacedRelief") -> "PlacedRelief":
         """Rows of self where chosen, of the other elsewhere."""

@@ -51,6 +51,8 @@ _LEGS = ("hip", "knee", "ankle", "foot")
 EXPRESSIONS = 10
 AIM_PEAK = 0.2
 """Heatmaps of knuckles that are less sure do not say where to look for a hand."""
+HAND_ROUNDS = 2
+"""Steps after which the likeliest Gaussian of a hand's prior goes on alone."""
 HAND_M = 0.17
 """From the wrist of an outstretched hand to its fingertips."""
 
@@ -151,11 +153,13 @@ def refined(
     guess, goal = _standing(matrix_to_axis_angle(params.body_pose), goal, seen, names, model)
     belief = _belief(priors.shipped("body"), guess.flatten(1), _stiff_rad(model), config)
     start = State(params.global_orient, guess.flatten(1), camera)
+    solid = None
     if config.first_steps:
         loose = goal._replace(trust=goal.trust * (config.spread_u / config.first_spread_u) ** 2)
-        start = fitted(measure, start, loose, belief, steps=config.first_steps).state
-        goal = _keeping_depth(goal, measure(start.root, start.x).place(start.root, start.x).points_m, start, config)
-    found = fitted(measure, start, goal, belief, steps=config.steps).state
+        start = fitted(measure, start, loose, belief, steps=config.first_steps)
+        solid = measure(start.root, start.x)
+        goal = _keeping_depth(goal, solid.place(start.root, start.x).points_m, start, config)
+    found = fitted(measure, start, goal, belief, steps=config.steps, solid=solid)
     body_pose = axis_angle_to_matrix(found.x.unflatten(1, (-1, 3)))
     return replace(params, global_orient=found.root, body_pose=body_pose), found.camera
 
@@ -177,9 +181,9 @@ def refined_hands(
     guess = matrix_to_axis_angle(params.right_hand_pose).flatten(1)
     prior = priors.shipped("hand")
     belief, kinds = _belief(prior, guess, torch.full((45,), 0.5), config), len(prior.weight)
-    every = goal.times(kinds)
+    every = goal.rows(torch.arange(len(guess), device=guess.device).repeat(kinds))
     start = _started(rest, params.global_orient.repeat(kinds, 1, 1), belief.mean, every)
-    found = fitted(lambda root, x: rest, start, every, belief, steps=config.steps).likeliest(kinds)
+    found = fitted(lambda root, x: rest, start, every, belief, steps=config.steps, kinds=kinds, rounds=HAND_ROUNDS)
     fingers = axis_angle_to_matrix(found.x.unflatten(1, (-1, 3)))
     return replace(params, global_orient=found.root, right_hand_pose=fingers)
 
@@ -206,7 +210,7 @@ def refined_face(
 
     first = measure(params.global_orient, mean)
     start = _started(first, params.global_orient, mean, goal)
-    found = fitted(lambda r, x: first if x is mean else measure(r, x), start, goal, belief, steps=config.steps).state
+    found = fitted(measure, start, goal, belief, steps=config.steps, solid=first)
     jaw, expression = axis_angle_to_matrix(found.x[:, :3]), found.x[:, 3 : 3 + EXPRESSIONS]
     full = torch.cat([expression, params.expression[:, EXPRESSIONS:]], -1)
     return replace(params, global_orient=found.root, jaw_pose=jaw, expression=full), found.x[:, 3 + EXPRESSIONS :]
