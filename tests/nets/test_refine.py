@@ -21,6 +21,7 @@ from openexpose.nets.params import BodyParams, HandParams, HeadParams
 from openexpose.nets.points import Points, leg_rows
 from openexpose.nets.refine import (
     BODY,
+    HALF_SURE,
     HAND_M,
     HEAD,
     RIGHT_HAND,
@@ -198,6 +199,26 @@ def test_nobody_has_no_hands(model):
     assert refined_hands(none, seen, HAND_POINTS, model=model, config=HAND).right_hand_pose.shape == (0, 15, 3, 3)
 
 
+def test_fingers_that_are_not_seen_take_after_the_other_hand():
+    g = torch.Generator().manual_seed(11)
+    fingers = axis_angle_to_matrix(0.3 * torch.randn(6, 15, 3, generator=g))
+    cells = torch.zeros(6, 21, 8, 8)
+    cells[[0, 4, 2, 5], :, 3, 3] = 40.0  # seen: the first's right, the second's left, the third's both
+    points = Points(cells, torch.zeros(6, 21, 2), torch.zeros(6, 21))
+    params = HandParams(torch.eye(3).repeat(6, 1, 1), fingers, torch.zeros(6, 10))
+    hands = Estimate(torch.zeros(6, 1), params, torch.ones(6, 3), None, points)
+    refiner = Refiner(CONFIG, replace(HAND, alike=0.7), FACE, BODY_POINTS)
+    got = matrix_to_axis_angle(refiner.pair(hands).params.right_hand_pose)
+    own = matrix_to_axis_angle(fingers)
+    assert torch.allclose(got[[0, 4]], own[[0, 4]], atol=1e-5)  # radians; the other is not seen
+    share = 0.7 / (1 + HALF_SURE)
+    for hidden, other in ((3, 0), (1, 4)):
+        assert torch.allclose(got[hidden], own[hidden] + share * (own[other] - own[hidden]), atol=1e-5)
+    little = 0.7 / (2 + HALF_SURE) * HALF_SURE / (1 + HALF_SURE)
+    assert torch.allclose(got[2], own[2] + little * (own[5] - own[2]), atol=1e-5)
+    assert replace(refiner, hand=replace(HAND, alike=0.0)).pair(hands) is hands  # unless a config asks for it
+
+
 def test_jaw_expression_and_shape_are_found_from_landmarks(model):
     rows, g = 6, torch.Generator().manual_seed(9)
     prior = priors.shipped("face")
@@ -285,5 +306,7 @@ def test_what_cannot_be_followed_is_refused(model):
         RefineConfig(steps=0)
     with pytest.raises(ConfigError, match="spreads must be positive"):
         RefineConfig(keep_depth_u=0.0)
+    with pytest.raises(ConfigError, match="share of one"):
+        RefineConfig(alike=1.5)
     with pytest.raises(ConfigError, match="not both 0"):
         RefineConfig(prior_share=0.0, own_share=0.0)

@@ -132,6 +132,8 @@ class RefineConfig:
     """How far the root of the guess may be off."""
     camera_spread: tuple[float, float, float] = (0.3, 0.3, 0.3)
     """The same for log scale, and the shift in metres."""
+    alike: float = 0.0
+    """Of hands: how far fingers that are not seen take after those of the other hand."""
     betas_spread: float = 1.0
     """Of a face: how far the body's shape coefficients may be off."""
     betas_share: float = 0.0
@@ -150,6 +152,8 @@ class RefineConfig:
             raise ConfigError(f"{self}: steps >= 1, first_steps >= 0, spread_u > 0, outlier_u > 0, 0 <= least_peak < 1")
         if min(self.depth_share, self.prior_share, self.own_share) < 0 or self.prior_share + self.own_share == 0:
             raise ConfigError(f"{self}: shares may not be negative, prior_share and own_share not both 0")
+        if not 0 <= self.alike <= 1:
+            raise ConfigError(f"{self}: alike is a share of one")
         spreads = (self.first_spread_u, self.keep_depth_u, self.turn_rad, self.outlier_depth_u, self.betas_spread)
         if min(*spreads, *self.camera_spread) <= 0:
             raise ConfigError(f"{self}: spreads must be positive")
@@ -236,7 +240,7 @@ def lite() -> NetConfig:
         refine=RefineConfig(steps=4, spread_u=0.006, first_steps=5, first_spread_u=0.05, keep_depth_u=0.015,
                             prior_share=2.0),
         refine_hand=RefineConfig(steps=6, spread_u=0.06, outlier_u=0.2, least_peak=0.8, depth_share=0.0, own_share=0.3,
-                                 turn_rad=0.5, camera_spread=(0.5, 1.0, 1.0)),
+                                 alike=0.7, turn_rad=0.5, camera_spread=(0.5, 1.0, 1.0)),
         refine_head=RefineConfig(steps=4, spread_u=0.06, outlier_u=0.12, least_peak=0.85, turn_rad=0.3,
                                  camera_spread=(1.0, 1.0, 1.0), betas_spread=0.5, betas_share=1.0),
     )  # fmt: skip

@@ -81,7 +81,7 @@ class ExPose(nn.Module):
             left = refine.aim(left, body, "left", self.zoom.hand_scale, look)
         hand_crops = [square.cut(look.photos, self.hand.crop_px) for square in (right, left)]
         hands = self.hand(torch.cat([hand_crops[0], hand_crops[1].flip(-1)]), self.hand_start(body))
-        hands = hands if refine is None else refine.hands(hands, self.body_model)
+        hands = hands if refine is None else refine.pair(refine.hands(hands, self.body_model))
         params, used_hands = self.merge_hands(body.params, hands, right, left, look)
 
         points_px = self.points_px(params, body.camera, look)  # again: the head is found after the hands are merged

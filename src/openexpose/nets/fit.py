@@ -149,7 +149,9 @@ def fitted(
         if kinds > 1 and number == min(rounds, steps):
             best = _likeliest(fit.cost if belief.cost is None else fit.cost + belief.cost, kinds)
             problem, damping = problem.rows(best), damping[best]
-            fit = problem.look(solid, State(*(v[best] for v in fit.state)), fit.swung[best])
+            left, swung = State(*(v[best] for v in fit.state)), fit.swung[best]
+            solid = measure(left.root, left.x)
+            fit = problem.look(solid, left, swung)
         if number == steps:
             break
         if number and number % _RIDE == 0:

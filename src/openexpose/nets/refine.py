@@ -53,6 +53,8 @@ AIM_PEAK = 0.2
 """Heatmaps of knuckles that are less sure do not say where to look for a hand."""
 HAND_ROUNDS = 2
 """Steps after which the likeliest Gaussian of a hand's prior goes on alone."""
+HALF_SURE = 0.15
+"""Of a hand whose points are on average so sure half as much is taken from the other as of one that is not seen."""
 HAND_M = 0.17
 """From the wrist of an outstretched hand to its fingertips."""
 
@@ -101,6 +103,22 @@ class Refiner:
             return hands
         seen = _seen(hands.points)
         return replace(hands, params=refined_hands(hands.params, seen, self.hand_names, model=model, config=self.hand))
+
+    def pair(self, hands: Estimate[HandParams]) -> Estimate[HandParams]:
+        """Fingers that are hardly seen take after those of the other hand: people's two hands are often alike.
+
+        hands: of B people, all right ones before all left ones mirrored.
+        """
+        if self.hand is None or self.hand.alike == 0:
+            return hands
+        rows = len(hands.params.betas) // 2
+        sure = _sure(_seen(hands.points), self.hand).mean(1)
+        other = sure.roll(rows)
+        share = self.hand.alike * other / (other + sure + HALF_SURE) * HALF_SURE / (sure + HALF_SURE)
+        mine = matrix_to_axis_angle(hands.params.right_hand_pose)
+        theirs = mine.roll(rows, 0)
+        fingers = axis_angle_to_matrix(mine + share[:, None, None] * (theirs - mine))
+        return replace(hands, params=replace(hands.params, right_hand_pose=fingers))
 
     def face(self, head: Estimate[HeadParams], betas: Float[Tensor, "B S"], model: BodyModel) -> Estimate[HeadParams]:
         """The head with another turn, jaw and expression. betas: of the body.  Raises ConfigError without heatmaps.
@@ -217,12 +235,16 @@ def refined_face(
 
 
 def _goal(seen: Points, share: Float[Tensor, " K"], config: RefineConfig) -> Goal:
-    sure = ((seen.peak - config.least_peak) / (1 - config.least_peak)).clamp(min=0)
-    trust = share * sure / config.spread_u**2
+    trust = share * _sure(seen, config) / config.spread_u**2
     if seen.depth_u is None or seen.doubt_u is None or config.depth_share == 0:
         return Goal(seen.at_u, trust, config.outlier_u)
     depth_trust = config.depth_share * share / (2 * seen.doubt_u.square())
     return Goal(seen.at_u, trust, config.outlier_u, seen.depth_u, depth_trust, config.outlier_depth_u)
+
+
+def _sure(seen: Points, config: RefineConfig) -> Float[Tensor, "B K"]:
+    """How concentrated each heatmap is, 0 (too little to count) to 1."""
+    return ((seen.peak - config.least_peak) / (1 - config.least_peak)).clamp(min=0)
 
 
 def _standing(

@@ -188,16 +188,24 @@ def _textured(a: Tensor, b: Tensor, kind: Tensor, u: Tensor, v: Tensor, seed: Te
     coarse, fine, tiny = uneven
     scale = 1.2 + seed % 3
     uu, vv = u * scale, v * scale
-    brick = uu + 0.5 * (torch.floor(vv) % 2)
-    joints = ((uu - torch.floor(uu)) < 0.05) | ((vv - torch.floor(vv)) < 0.05)
-    plank = hashed(seed, torch.floor(vv * 3), torch.floor(uu * 0.4 + 7 * torch.floor(vv * 3) % 1.7))
-    tile = hashed(seed, torch.floor(brick), torch.floor(vv))
-    grass = (0.5 + 0.45 * fine + 0.3 * tiny).clamp(0, 1)
-    stripes = (torch.sin(uu * 6.28) > 0).float()
-    share = torch.stack([
-        0.25 * coarse.clamp(-1, 1) + 0.25, torch.where(joints, 1.0, 0.3 * tile), 0.7 * plank, grass, stripes,
-    ])  # fmt: skip
-    mix = share.gather(0, kind.clamp(0, 4).expand_as(u)[None])[0]
+
+    def tiles() -> Tensor:
+        brick = uu + 0.5 * (torch.floor(vv) % 2)
+        joints = ((uu - torch.floor(uu)) < 0.05) | ((vv - torch.floor(vv)) < 0.05)
+        return torch.where(joints, 1.0, 0.3 * hashed(seed, torch.floor(brick), torch.floor(vv)))
+
+    shares = (
+        lambda: 0.25 * coarse.clamp(-1, 1) + 0.25,
+        tiles,
+        lambda: 0.7 * hashed(seed, torch.floor(vv * 3), torch.floor(uu * 0.4 + 7 * torch.floor(vv * 3) % 1.7)),
+        lambda: (0.5 + 0.45 * fine + 0.3 * tiny).clamp(0, 1),
+        lambda: (torch.sin(uu * 6.28) > 0).float(),
+    )
+    kind = kind.clamp(0, len(shares) - 1)
+    if len(kind) == 1 and kind.device.type == "cpu":  # one photo: the others are not needed
+        mix = shares[int(kind)]().expand_as(u)
+    else:
+        mix = torch.stack([share() for share in shares]).gather(0, kind.expand_as(u)[None])[0]
     dirt = (1 + 0.10 * coarse + 0.05 * fine)[..., None].clamp(min=0.3)
     return (a + mix[..., None] * (b - a)) * dirt
 
