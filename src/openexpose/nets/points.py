@@ -184,7 +184,8 @@ class PointBackbone(nn.Module):
         self.closer = closer
         self.register_buffer("twins", torch.tensor(twins, dtype=torch.int64), persistent=False)
         self.trunk = LiteTrunk(deep=deep)
-        self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in self.trunk.widths])
+        finest, *others = self.trunk.widths
+        self.lateral = nn.ModuleList([RectifiedConv(finest, width, 1), *(nn.Conv2d(c, width, 1) for c in others)])
         self.smooth = RectifiedConv(width, width, 3, padding=1)
         self.deepen = nn.ModuleList([RectifiedConv(width, width, 3, padding=n, dilation=n) for n in (1, 2)])
         for layer in self.deepen:  # residual: they start as nothing
@@ -194,7 +195,7 @@ class PointBackbone(nn.Module):
         self.fine = fine
         if fine:
             self.rise = nn.Conv2d(width, 4 * fine, 1)
-            self.edge = nn.Conv2d(_WIDTHS[STRIDE_4], fine, 1)
+            self.edge = RectifiedConv(_WIDTHS[STRIDE_4], fine, 1)
             self.sharpen = RectifiedConv(fine, fine, 3, padding=1)
             self.heat_fine = nn.Conv2d(fine, num_points, 1)
             nn.init.zeros_(self.heat_fine.weight)  # it starts as nothing
@@ -272,9 +273,9 @@ class PointBackbone(nn.Module):
     ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B K _ _"]]:
         """The pyramid's map at stride 8, and the heatmaps before the softmax. maps: the trunk's from stride 8 on."""
         x = self.lateral[-1](maps[-1])
-        for lateral, finer in zip(reversed(self.lateral[:-1]), reversed(maps[:-1]), strict=True):
+        for lateral, finer in zip(reversed(self.lateral[1:-1]), reversed(maps[1:-1]), strict=True):
             x = lateral(finer) + functional.interpolate(x, scale_factor=2.0, mode="nearest")
-        x = self.smooth(functional.relu(x))
+        x = self.smooth(self.lateral[0](maps[0], functional.interpolate(x, scale_factor=2.0, mode="nearest")))
         for layer in self.deepen:
             x = layer(x, x)
         return x, self._sharpened(self.heat(x), x, finest)
@@ -292,7 +293,7 @@ class PointBackbone(nn.Module):
     def _sharpened(self, logits: Tensor, x: Tensor, finest: Tensor) -> Tensor:
         if not self.fine:
             return logits
-        y = functional.relu(functional.pixel_shuffle(self.rise(x), 2) + self.edge(finest))
+        y = self.edge(finest, functional.pixel_shuffle(self.rise(x), 2))
         coarse = functional.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
         out: Tensor = coarse + self.heat_fine(self.sharpen(y))
         return out
