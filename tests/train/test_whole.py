@@ -9,18 +9,21 @@ import pytest
 import torch
 from torch import nn
 
-from openexpose.body import BodyModel, Posed
-from openexpose.errors import DataError
+from nets.tiny import tiny_points_config
+from openexpose.body import BodyModel, Posed, load_model
+from openexpose.errors import ConfigError, DataError
 from openexpose.losses import total
 from openexpose.losses.network import Target
 from openexpose.nets.build import build_expose
 from openexpose.nets.config import NetConfig, expose
 from openexpose.nets.means import Means
+from openexpose.skeleton import J14_EXTRAS
 from openexpose.train import build
 from openexpose.train.batch import Batch, Photos
 from openexpose.train.config import CloseupConfig, DisturbConfig
 from openexpose.train.learner import WholeLearner
 from openexpose.train.presets import expose as expose_preset
+from openexpose.train.presets import lite as lite_preset
 from openexpose.train.run import train
 from openexpose.train.side import PartSide
 from openexpose.train.toy import StickPeople
@@ -165,6 +168,33 @@ def test_close_ups_teach_their_network_alone(batch: Batch) -> None:
     terms["hand/keypoints2d"].value.backward()
     touched = {name.split(".")[0] for name, p in whole.network.named_parameters() if p.grad is not None}
     assert touched == {"hand"} and not any(name.startswith("closeups") for name, _ in whole.named_parameters())
+
+
+def test_heatmaps_of_the_body_learn_beside_the_rest(batch: Batch) -> None:
+    torch.manual_seed(0)
+    config, model, wanted = tiny_points_config(), load_model("free"), ("keypoints2d", "lsp2d", "heatmaps", "depths")
+    network = LearningExPose(build_expose(config, model, means=Means()), DisturbConfig())
+    whole = WholeLearner(network, config.part("body"), wanted, frozen=(), frozen_dropout=True)
+    targets = dict(batch.targets)
+    for name in ("keypoints2d", "keypoints3d"):  # LSP's own come after the model's
+        value, weight = targets[name]
+        targets[name] = Target(torch.cat([value, value[:, : len(J14_EXTRAS)]], 1), weight)
+    people = Batch(batch.crops, targets, photos=batch.photos)
+    terms = whole.train()(people)
+    alone = PartSide("body", config.part("body"), model, wanted, disturb=DisturbConfig())
+    torch.testing.assert_close(terms["heatmaps"], alone.terms(network.body, people)["heatmaps"])
+    terms["heatmaps"].value.backward()
+    touched = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None}
+    assert touched == {"body"} and terms["heatmaps"].value > 0
+    with pytest.raises(ConfigError, match="points that are not there"):
+        WholeLearner(network, tiny().part("body"), ("heatmaps",), frozen=(), frozen_dropout=True)
+
+
+def test_photos_of_close_ups_are_one_folder_for_each_set(tmp_path: Path) -> None:
+    closeups = CloseupConfig(hands=("synth", "synth"), hand_batch=1, hand_photos=("none",))
+    config = replace(lite_preset(), closeups=closeups, init=(), workers=0)
+    with pytest.raises(ConfigError, match="1 folders for 2 data sets"):
+        build.build_sources(config, build.build_learner(config))
 
 
 def test_a_run_with_close_ups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,9 @@ def build_sources(config: TrainConfig, learner: Learner) -> Sources:
             side = learner.closeups[part]
             assert isinstance(side, PartSide)
             shares = (1 / len(closeup.sets),) * len(closeup.sets)
-            data = replace(config.data, train=closeup.sets, shares=shares, photos=(), evaluate=(), held_out=0.0)
+            data = replace(
+                config.data, train=closeup.sets, shares=shares, photos=closeup.photos, evaluate=(), held_out=0.0
+            )
             alone = replace(config, stage=part, data=data, losses=closeup.losses, closeups=CloseupConfig())
             parts[part] = (_one_kind(alone, side)[0], closeup.images)
         train = WithCloseups(train, parts)

@@ -197,6 +197,10 @@ class CloseupConfig:
     """Hands at once on each device, beside `batch_size` people."""
     head_batch: int = 0
     """Heads at once on each device."""
+    hand_photos: tuple[str, ...] = ()
+    """Folder of each data set's photos, as `data.photos`; empty: those of the reference's tree."""
+    head_photos: tuple[str, ...] = ()
+    """The same for heads."""
     hand_losses: LossWeights = LossWeights(
         keypoints2d=1.0, global_orient=1.0, right_hand_pose=1.0, betas=1.0, betas_prior=1.0
     )
@@ -219,8 +223,8 @@ class CloseupConfig:
     def chosen(self) -> "dict[Part, Closeup]":
         """Part -> what it looks at, for the parts that have close-ups."""
         found: dict[Part, Closeup] = {
-            "hand": Closeup(self.hands, self.hand_batch, self.hand_losses),
-            "head": Closeup(self.heads, self.head_batch, self.head_losses),
+            "hand": Closeup(self.hands, self.hand_batch, self.hand_losses, self.hand_photos),
+            "head": Closeup(self.heads, self.head_batch, self.head_losses, self.head_photos),
         }
         return {part: closeup for part, closeup in found.items() if closeup.images}
 
@@ -232,6 +236,8 @@ class Closeup(NamedTuple):
     images: int
     """At once on each device."""
     losses: LossWeights
+    photos: tuple[str, ...] = ()
+    """Folder of each data set's photos."""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def _layout(config: TrainConfig, part: PartConfig) -> TargetLayout:
         return hand_layout(part.num_betas)
     if config.stage == "head":
         return head_layout(part.num_betas, part.num_expression)
-    return body_layout(part.num_betas, part.num_expression, lsp=bool(part.points) and config.stage == "body")
+    return body_layout(part.num_betas, part.num_expression, lsp=bool(part.points) and config.stage in ("body", "whole"))
 
 
 def _stores(names: Sequence[str], config: TrainConfig) -> list[Store]:

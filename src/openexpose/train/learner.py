@@ -16,13 +16,14 @@ from openexpose.losses.terms import Term
 from openexpose.nets.attention import Look, Squares
 from openexpose.nets.build import check_fit
 from openexpose.nets.config import PartConfig
-from openexpose.nets.expose import ExPose
+from openexpose.nets.expose import ExPose, WholeEstimate
 from openexpose.nets.params import BodyParams, HandParams, HeadParams, Part
 from openexpose.nets.points import PointBackbone
 from openexpose.nets.regressor import PartRegressor
+from openexpose.skeleton import J14_EXTRAS
 from openexpose.train.batch import Batch
 from openexpose.train.config import DisturbConfig
-from openexpose.train.side import PartSide, measure
+from openexpose.train.side import PartSide, labelled_points_m, measure
 
 
 @runtime_checkable
@@ -88,7 +89,9 @@ class WholeLearner(nn.Module):
         self.closeups = nn.ModuleDict({side.part: side for side in closeups})
         check_fit(config, "body", network.body_model)
         self.network, self.frozen, self.frozen_dropout = network, tuple(frozen), frozen_dropout
-        self.loss = NetworkLoss(network.body_model.keypoint_names, wanted, crop_px=network.body.crop_px)
+        self.lsp = bool(config.points)
+        names = (*network.body_model.keypoint_names, *(J14_EXTRAS if self.lsp else ()))
+        self.loss = NetworkLoss(names, wanted, crop_px=network.body.crop_px, points=config.points)
         for part in self.frozen:
             getattr(network, part).requires_grad_(requires_grad=False)
 
@@ -106,16 +109,18 @@ class WholeLearner(nn.Module):
         In eval mode also the metrics that the labels allow.
         """
         with torch.autocast(batch.crops.device.type, enabled=False):
-            params, points_m, points_u, crops = self.answer(batch)
-            terms: dict[str, Term] = self.loss(params, points_m, points_u, batch.targets, crops)
+            whole, points_m, points_u, crops = self.answer(batch)
+            terms: dict[str, Term] = self.loss(
+                whole.params, points_m, points_u, batch.targets, crops, seen=whole.body.points
+            )
             for part, small in batch.closeups.items():
                 side = self.closeups[part]
                 assert isinstance(side, PartSide)
                 terms |= {f"{part}/{n}": t for n, t in side.terms(getattr(self.network, part), small).items()}
             return terms if self.training else terms | measure(points_m, points_u, batch.targets, self.loss)
 
-    def answer(self, batch: Batch) -> tuple[BodyParams, Tensor, Tensor, dict[Part | str, PartCrop]]:
-        """Merged params, keypoints in metres and over the crop, and where the parts were looked at.
+    def answer(self, batch: Batch) -> tuple[WholeEstimate, Tensor, Tensor, dict[Part | str, PartCrop]]:
+        """What the network says, keypoints in metres and over the crop, and where the parts were looked at.
 
         Raises DataError if the batch came without photos.
         """
@@ -123,7 +128,7 @@ class WholeLearner(nn.Module):
             raise DataError("the whole network looks at the photos again, and this batch has crops only")
         look = Look(batch.crops, batch.photos.pixels, batch.photos.T_crop_photo, batch.photos.side_px)
         whole = self.network(look)
-        points_m = self.network.posed(whole.params).keypoints_m()
+        points_m = labelled_points_m(self.network.posed(whole.params), lsp=self.lsp)
         T_photo_crop = torch.linalg.inv(as_3x3(look.T_crop_photo))
         squares: dict[str, Squares] = {
             "left_hand": whole.left_hand_square,
@@ -131,7 +136,7 @@ class WholeLearner(nn.Module):
             "head": whole.head_square,
         }
         crops = {part: PartCrop(T_photo_crop, square.side_px) for part, square in squares.items()}
-        return whole.params, points_m, weak_project(points_m, whole.camera), crops
+        return whole, points_m, weak_project(points_m, whole.camera), crops
 
 
 Learner = PartLearner | WholeLearner

@@ -7,7 +7,15 @@ the free body models; `toy` is the whole machinery in a minute on a CPU.
 from collections.abc import Callable
 from dataclasses import replace
 
-from openexpose.train.config import DataConfig, DisturbConfig, FreezeConfig, LossWeights, OptimiserConfig, TrainConfig
+from openexpose.train.config import (
+    CloseupConfig,
+    DataConfig,
+    DisturbConfig,
+    FreezeConfig,
+    LossWeights,
+    OptimiserConfig,
+    TrainConfig,
+)
 
 ALL_LOSSES = LossWeights(
     keypoints2d=1.0,
@@ -134,11 +142,23 @@ def lite_hand() -> TrainConfig:
 
 
 def lite() -> TrainConfig:
-    """The three small networks together, all of them learning, disturbed as in the original ExPose."""
-    base = expose()
+    """The three small networks together, all of them learning, disturbed as in the original ExPose.
+
+    Heatmaps of the body learn from the people, those of hands and head from close-ups.
+    """
+    base, hand, head = expose(), lite_hand(), lite_head()
     return replace(
         base,
         data=SYNTH,
+        losses=replace(lite_body().losses, hand_crops=1.0, head_crop=1.0),
+        closeups=CloseupConfig(
+            hands=("synth",),
+            heads=("synth",),
+            hand_batch=16,
+            head_batch=16,
+            hand_losses=hand.losses,
+            head_losses=head.losses,
+        ),
         preset="lite",
         network="lite",
         body_model="free",

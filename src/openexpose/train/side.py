@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from openexpose.body import BodyModel
+from openexpose.body import BodyModel, Posed
 from openexpose.errors import ConfigError
 from openexpose.geometry.camera import weak_project
 from openexpose.geometry.rotations import axis_angle_to_matrix, matrix_to_sixd
@@ -67,10 +67,14 @@ class PartSide(nn.Module):
         params = estimate.params
         shaped = self.body_model.shape(params.betas, None if isinstance(params, HandParams) else params.expression)
         posed = shaped.pose(torch.nan_to_num(params.R_parent_child()))
-        points_m = posed.keypoints_m()
-        if self.lsp:
-            points_m = torch.cat([points_m, posed.regressed_m("j14")[:, list(J14_EXTRAS.values())]], 1)
-        return estimate, points_m, weak_project(points_m, estimate.camera)
+        points = labelled_points_m(posed, lsp=self.lsp)
+        return estimate, points, weak_project(points, estimate.camera)
+
+
+def labelled_points_m(posed: Posed, *, lsp: bool) -> Float[Tensor, "B K 3"]:
+    """The keypoints, metres; lsp: and LSP's own after them."""
+    points = posed.keypoints_m()
+    return torch.cat([points, posed.regressed_m("j14")[:, list(J14_EXTRAS.values())]], 1) if lsp else points
 
 
 class OwnSurface:
