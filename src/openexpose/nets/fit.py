@@ -138,22 +138,20 @@ def fitted(
     """The state that explains the goal best without being improbable, found from `start`.
 
     solid: what `measure` says of the start, where that is known.
-    kinds: how often each row is there, one batch behind the other, with other beliefs: after `rounds` steps the one
-    that costs least goes on alone.
+    kinds: how often each row is there, one batch behind the other, with other beliefs: after `rounds` steps, one
+    before the last at the latest, the one that costs least goes on alone.
     """
     problem = _Problem.of(start, goal, belief)
     solid = measure(start.root, start.x) if solid is None else solid
     fit = problem.look(solid, start, torch.zeros_like(start.camera))
     damping = torch.ones_like(fit.cost)
-    for number in range(steps + 1):
-        if kinds > 1 and number == min(rounds, steps):
+    for number in range(steps):
+        if kinds > 1 and number == min(rounds, steps - 1):
             best = _likeliest(fit.cost if belief.cost is None else fit.cost + belief.cost, kinds)
             problem, damping = problem.rows(best), damping[best]
             left, swung = State(*(v[best] for v in fit.state)), fit.swung[best]
             solid = measure(left.root, left.x)
             fit = problem.look(solid, left, swung)
-        if number == steps:
-            break
         if number and number % _RIDE == 0:
             solid = measure(fit.state.root, fit.state.x)
             fit = problem.look(solid, fit.state, fit.swung)
