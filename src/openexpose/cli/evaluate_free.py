@@ -31,7 +31,7 @@ class Synth:
     """Score weights on the fixed synthetic test sets: bodies, right hands, heads; with and without attention."""
 
     data: Path = Path("runs/synth_sets")
-    """Folder that the pictures are rendered into, once (about 0.4 s of processor time each); resumable."""
+    """Folder that the pictures are rendered into, once (0.5 to 1.3 s of processor time each); resumable."""
     weights: Path | None = None
     """Weight file; default: the one that ships. A file of one network is scored on that part alone."""
     n: int | None = None
