@@ -154,6 +154,13 @@ def test_useless_squares_are_empty_not_wrong():
     for centre in ((float("nan"), 3.0), (1e6, 3.0), (-40.0, -40.0), (float("inf"), 0.0)):
         out = crops.sample_square(photo, torch.tensor(centre), torch.tensor(5.0), 6, frame_hw=(12, 12))
         assert (out == 0).all()
+    turned, there = (
+        crops.sample_square(photo, torch.tensor([5.0, 6.0]), torch.tensor(side), 6, frame_hw=(12, 12))
+        for side in (-4.0, 4.0)
+    )
+    assert_close(turned, there.flip(-1, -2), atol=1e-4, rtol=0)  # normalised grey levels; columns may run backwards
+    huge = crops.sample_square(photo, torch.tensor([5.0, 6.0]), torch.tensor(3e38), 6, frame_hw=(12, 12))
+    assert huge.isfinite().all()
     assert crops.sample_squares([], torch.zeros(0, 2), torch.zeros(0), 6).shape == (0, 3, 6, 6)
 
 

@@ -181,7 +181,7 @@ def sample_square(
     x, y = (_sampled_at(centre_px[i], side_px, size_px, frame_hw[1 - i]) for i in (0, 1))
     rows, row_weights = _taps(y, photo.shape[0])
     columns, column_weights = _taps(x, photo.shape[1])
-    first, last = int(columns[0, 0]), int(columns[-1, 1]) + 1
+    first, last = int(columns.min()), int(columns.max()) + 1
     narrow = last - first < 2 * size_px  # blending every column once is less than two for each of the crop's
     pixels = photo[:, first:last].index_select(0, rows.flatten())
     pixels = pixels if narrow else pixels.index_select(1, columns.flatten() - first)

@@ -153,7 +153,9 @@ def _stores(names: Sequence[str], config: TrainConfig) -> list[Store]:
     """Every named data set: rendered people, a file given by its path, or one of the tree."""
     folders = config.data.photos if names is config.data.train else ()
     if folders and len(folders) != len(names):
-        raise ConfigError(f"data.photos has {len(folders)} folders for {len(names)} data sets")
+        raise ConfigError(
+            f"{len(folders)} folders for {len(names)} data sets: data.photos, or a close-up's, takes one each"
+        )
     given = dict(zip(names, folders, strict=False))
     return [_store(name, given.get(name), config) for name in names]
 
