@@ -1,7 +1,5 @@
 """The small backbone with heatmaps."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from openexpose.body import load_model
 from openexpose.errors import ConfigError
 from openexpose.nets import build, fast, inputs
 from openexpose.nets.config import PartConfig
-from openexpose.nets.fast_points import quicken_early
 from openexpose.nets.means import Means
 from openexpose.nets.points import ROWS_AT_ONCE, PointBackbone, Points, _middle, expected_u, leg_rows
 
@@ -144,21 +141,6 @@ def test_frozen_stages_get_no_gradient():
     assert all(p.grad is None for p in net.trunk.blocks[2].parameters())
     assert all(p.grad is not None for p in net.trunk.blocks[4].parameters())
     assert net.heat.weight.grad is not None
-
-
-def test_quick_early_stages_say_the_same_and_keep_their_weights(backbone):
-    trunk, picture = copy.deepcopy(backbone).trunk, torch.randn(2, 3, 64, 64)
-    names = list(trunk.state_dict())
-    quicken_early(trunk)
-    with torch.no_grad():
-        trunk.bn1.running_mean += 0.1  # weights may be loaded until the first picture
-        want = type(trunk).early_maps(trunk, picture)
-    got = trunk.early_maps(picture)
-    assert all(torch.allclose(g, w, atol=1e-5) for g, w in zip(got, want, strict=True))
-    assert not any(g.requires_grad for g in got) and list(trunk.state_dict()) == names
-    trunk.train()
-    learns = trunk.early_maps(picture)
-    assert not torch.allclose(learns[0], want[0], atol=1e-3), "batch norms that see their batch are left alone"
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-4), (torch.bfloat16, 0.3)])

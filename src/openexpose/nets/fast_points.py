@@ -1,17 +1,16 @@
 """The inference form of `PointBackbone`: batch norms folded into their convolutions, padding too."""
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from openexpose.errors import ConfigError
 from openexpose.nets.fused import FusedConv
-from openexpose.nets.points import LiteTrunk, PointBackbone, RectifiedConv
+from openexpose.nets.points import PointBackbone, RectifiedConv
 
 _PAIRS = (("conv_stem", "bn1"), ("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3"), ("conv_dw", "bn1"),
           ("conv_pw", "bn2"))  # fmt: skip
@@ -22,7 +21,7 @@ def folded(backbone: PointBackbone, dtype: torch.dtype) -> PointBackbone:
     """A copy for inference, channels last; convolutions in `dtype`, heatmaps and features in float32."""
     out = copy.deepcopy(backbone).eval()
     for block in out.trunk.modules():
-        _fold(block, dtype)
+        fold_block(block, dtype)
     for owner in (out, *out.children()):
         for name, module in list(owner.named_children()):
             if isinstance(module, nn.Conv2d):
@@ -31,32 +30,7 @@ def folded(backbone: PointBackbone, dtype: torch.dtype) -> PointBackbone:
     return out.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def quicken_early(trunk: LiteTrunk) -> None:
-    """Run the stages up to stride 8, which must be frozen, in their inference form, without gradients.
-
-    For training: half the time of these stages on a CPU. They are copied when the first pictures come, so weights may
-    be loaded until then; parameters and state dict of the trunk stay as they are. While its batch norms use what they
-    see (`fixed_norm` off), nothing changes.
-    """
-    ready: list[Callable[[Tensor], list[Tensor]]] = []
-
-    @torch.no_grad()
-    def early_maps(picture: Tensor) -> list[Tensor]:
-        if trunk.bn1.training:
-            return LiteTrunk.early_maps(trunk, picture)
-        if not ready:
-            early = copy.deepcopy(trunk).eval()
-            del early.early_maps  # the class's method is back
-            for block in early.modules():
-                _fold(block, torch.float32)
-            early.early_maps(torch.zeros_like(picture[:1]))  # takes its final form
-            ready.append(early.early_maps)
-        return ready[0](picture)
-
-    trunk.early_maps = early_maps  # type: ignore[method-assign]
-
-
-def _fold(block: Any, dtype: torch.dtype) -> None:
+def fold_block(block: Any, dtype: torch.dtype) -> None:
     """Fuse each convolution of this block with its batch norm and activation."""
     for conv_name, norm_name in _PAIRS:
         conv, norm = getattr(block, conv_name, None), getattr(block, norm_name, None)

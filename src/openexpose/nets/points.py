@@ -5,7 +5,7 @@ what the picture looks like around them, beside the pooled features (ideas: inte
 features at joints, PARE and PyMAF). Beyond the reference; the `lite` networks use it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -129,12 +129,7 @@ class LiteTrunk(nn.Module):
     def forward(self, picture: Float[Tensor, "B 3 S S"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Maps from fine to coarse, the one at stride 4 first."""
         maps = self.early_maps(picture)
-        x = maps[-1]
-        for i, stage in enumerate(self.blocks[STRIDE_8:], start=STRIDE_8):
-            x = stage(x)
-            if i in self.ends:
-                maps.append(x)
-        return maps
+        return maps + self.late_maps(maps[-1])
 
     def early(self, picture: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 40 s s"]:
         """The stages up to stride 8; they may stay as ImageNet made them."""
@@ -146,6 +141,20 @@ class LiteTrunk(nn.Module):
         for i, stage in enumerate(self.blocks[:STRIDE_8], start=1):
             x = stage(x)
             if i in (STRIDE_4, STRIDE_8):
+                maps.append(x)
+        return maps
+
+    def late_maps(self, early: Float[Tensor, "B 40 s s"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """The maps at stride 16 and, if deep, 32, from the one at stride 8."""
+        return self.kept(early, lambda block, x: block(x))
+
+    def kept(self, x: Tensor, through: Callable[[Any, Tensor], Tensor]) -> list[Float[Tensor, "B _ _ _"]]:
+        """As `late_maps`, with another way through each block."""
+        maps = []
+        for i, stage in enumerate(self.blocks[STRIDE_8:], start=STRIDE_8):
+            for block in stage:
+                x = through(block, x)
+            if i in self.ends:
                 maps.append(x)
         return maps
 
@@ -218,10 +227,15 @@ class PointBackbone(nn.Module):
             module.requires_grad_(requires_grad=False)
 
     def freeze_depthwise(self) -> None:
-        """Keep the trunk's depthwise filters: their gradients are a large part of a backward pass on a CPU."""
-        for module in self.trunk.modules():
-            if isinstance(module, nn.Conv2d) and module.groups > 1:
-                module.requires_grad_(requires_grad=False)
+        """Keep the trunk's depthwise filters and the scales of their batch norms.
+
+        Their gradients are a large part of a backward pass on a CPU.
+        """
+        for stage in self.trunk.blocks:
+            for block in stage:
+                norm = block.bn2 if hasattr(block, "conv_pwl") else block.bn1
+                for weight in (block.conv_dw.weight, norm.weight):
+                    weight.requires_grad_(requires_grad=False)
 
     def forward(self, picture: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B F"], Points]:
         """Features for the regressor, and the points. Normalised RGB, S a multiple of 32."""

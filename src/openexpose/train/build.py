@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from openexpose import __version__
 from openexpose.assets import find
 from openexpose.body import BodyModel, load_model
@@ -14,10 +16,10 @@ from openexpose.extras import load_timm
 from openexpose.nets.build import FREE_MODELS, build_codec, build_expose, build_part
 from openexpose.nets.config import PRESETS as NETWORKS
 from openexpose.nets.config import NetConfig, PartConfig
-from openexpose.nets.fast_points import quicken_early
 from openexpose.nets.means import Means
 from openexpose.nets.params import PARAMS, Part
 from openexpose.nets.points import LATER_LAYERS, PointBackbone
+from openexpose.nets.quick_points import quicken_early, quicken_late
 from openexpose.nets.regressor import PartRegressor
 from openexpose.train.batches import FirstOnly, Source, WithCloseups
 from openexpose.train.config import CloseupConfig, TrainConfig
@@ -176,6 +178,7 @@ def _means(config: TrainConfig) -> Means:
 
 def _start_lite(config: TrainConfig, regressors: Mapping[Part, PartRegressor[Any]]) -> None:
     """Our small backbones from ImageNet, and their first stages frozen if asked for."""
+    short = torch.bfloat16 if config.precision == "bf16" else torch.float32
     for part, regressor in regressors.items():
         if not isinstance(regressor.backbone, PointBackbone):
             raise ConfigError(
@@ -186,9 +189,10 @@ def _start_lite(config: TrainConfig, regressors: Mapping[Part, PartRegressor[Any
             load_efficientnet_lite(regressor.backbone.trunk, config.imagenet_file, like=whole)
         if config.freeze.early:
             regressor.backbone.freeze_early()
-            quicken_early(regressor.backbone.trunk)
+            quicken_early(regressor.backbone.trunk, short)
         if config.freeze.depthwise:
             regressor.backbone.freeze_depthwise()
+        quicken_late(regressor.backbone.trunk, short)
 
 
 def _start_backbones(path: Path, regressors: Mapping[Part, PartRegressor[Any]]) -> None:

@@ -145,7 +145,7 @@ Learner = PartLearner | WholeLearner
 def shorten_backbones(learner: nn.Module, autocast: Autocast) -> None:
     """Run the backbones inside `autocast`; regressors, body models and losses stay in float32.
 
-    And the trunks of our small backbones: depthwise filters are slower in short formats on a CPU.
+    And the trunks of our small backbones, whose depthwise filters would be slower: they have `nets.quick_points`.
     """
     for module in learner.modules():
         if isinstance(module, PartRegressor):
