@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from openexpose.nets.fast_points import fold_block
-from openexpose.nets.points import ROWS_AT_ONCE, LiteTrunk
+from openexpose.nets.points import LiteTrunk, in_chunks
 
 
 def quicken_early(trunk: LiteTrunk, dtype: torch.dtype = torch.float32) -> None:
@@ -35,7 +35,7 @@ def quicken_early(trunk: LiteTrunk, dtype: torch.dtype = torch.float32) -> None:
             chance = torch.Generator().manual_seed(0)  # takes its final form by a picture that is always the same
             early.early_maps(torch.randn(1, *picture.shape[1:], generator=chance).to(picture.device))
             ready.append(early.early_maps)
-        done = [ready[0](few) for few in picture.to(dtype).split(ROWS_AT_ONCE)]
+        done = [ready[0](few) for few in in_chunks(picture.to(dtype))]
         return [torch.cat(maps).float() for maps in zip(*done, strict=True)]
 
     trunk.early_maps = early_maps  # type: ignore[method-assign]
