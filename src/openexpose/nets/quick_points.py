@@ -1,4 +1,4 @@
-"""The training form of our trunks on a CPU: what is frozen costs less than what learns."""
+"""The training form of our trunks: frozen stages as in inference, batch norms inside convolutions, short formats."""
 
 import copy
 from collections.abc import Callable
