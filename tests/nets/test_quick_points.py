@@ -40,26 +40,31 @@ def test_quick_early_stages_say_the_same_and_keep_their_weights(backbone, dtype,
     assert not torch.allclose(learns[0], want[0], atol=1e-3), "batch norms that see their batch are left alone"
 
 
+def learnt(trunk, early):
+    """The late maps and every gradient of a fixed sum over them, by name."""
+    x = early.clone().requires_grad_()
+    maps = [m.float() for m in trunk.late_maps(x)]
+    sum((m * torch.linspace(-1, 1, m[0].numel()).view_as(m[0])).sum() for m in maps).backward()
+    grads = {n: p.grad.float() for n, p in trunk.named_parameters() if p.grad is not None}
+    return {"maps": torch.cat([m.detach().flatten() for m in maps]), "x": x.grad.float()} | grads
+
+
 @pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-4), (torch.bfloat16, 0.4)])
-def test_quick_late_stages_say_and_learn_the_same(backbone, dtype, tolerance, frozen):
+def test_quick_late_stages_say_and_learn_the_same(backbone, frozen):
     if frozen:
         backbone.freeze_depthwise()
-    plain, quick = backbone.trunk, copy.deepcopy(backbone).trunk
-    quicken_late(quick, dtype)
+    quick, short, plain = (copy.deepcopy(backbone.trunk) for _ in range(3))
+    quicken_late(quick)
+    quicken_late(short, torch.bfloat16)
     early = torch.randn(2, 40, 8, 8)
-    told = []
-    for trunk in (plain, quick):
-        x = early.clone().requires_grad_()
-        maps = trunk.late_maps(x)
-        sum((m.float() * torch.linspace(-1, 1, m[0].numel()).view_as(m[0])).sum() for m in maps).backward()
-        learnt = {n: p.grad for n, p in trunk.named_parameters() if p.grad is not None}
-        told.append(({"maps": torch.cat([m.float().flatten() for m in maps]), "x": x.grad} | learnt, maps))
-    (want, _), (got, maps) = told
-    assert {m.dtype for m in maps} == {dtype}
-    assert want.keys() == got.keys()
+    want, got, rounded = learnt(plain, early), learnt(quick, early), learnt(short, early)
+    usual = learnt(copy.deepcopy(backbone.trunk).to(torch.bfloat16), early.bfloat16())
+    assert want.keys() == got.keys() == rounded.keys()
     for name, w in want.items():
-        assert (got[name] - w).norm() < tolerance * w.norm(), name
+        assert (got[name] - w).norm() < 1e-4 * w.norm(), name
+    # random weights amplify rounding: bfloat16 may lose as much as the plain trunk does in it, and little more
+    lost, usually = ([float((told[n] - w).norm() / w.norm()) for n, w in want.items()] for told in (rounded, usual))
+    assert sum(lost) < 1.2 * sum(usually), (sum(lost), sum(usually))
     assert frozen != any("conv_dw" in name for name in want)
     assert "blocks.3.0.bn2.bias" in want
 
