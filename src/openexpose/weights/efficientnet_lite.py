@@ -32,14 +32,17 @@ def efficientnet_lite_state(tensors: Mapping[str, Tensor], like: Mapping[str, Te
         if value.shape != want.shape or theirs.rpartition(".")[2] != ours.rpartition(".")[2]:
             raise WeightsError(f"{theirs} {tuple(value.shape)} stands where {ours} {tuple(want.shape)} is expected")
         state[ours] = value.clone()
-    return state | for_our_pixels(state)
+    return state | for_our_pixels(state, _CENTRE, _SPREAD)
 
 
-def for_our_pixels(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The first convolution and its running mean, changed so that our normalised pixels give the same features."""
+def for_our_pixels(state: Mapping[str, Tensor], centre: float, spread: float) -> dict[str, Tensor]:
+    """The first convolution and its running mean, changed so that our normalised pixels give the same features.
+
+    centre, spread: of the published network, which sees (p - centre) / spread.
+    """
     weight, mean = (state[name] for name in STEM)
-    scale = torch.tensor(STD_RGB) / _SPREAD
-    offset = (torch.tensor(MEAN_RGB) - _CENTRE) / _SPREAD
+    scale = torch.tensor(STD_RGB) / spread
+    offset = (torch.tensor(MEAN_RGB) - centre) / spread
     shift = (weight * offset[:, None, None]).sum((1, 2, 3))
     return {STEM[0]: weight * scale[:, None, None], STEM[1]: mean - shift}
 
