@@ -225,7 +225,7 @@ def lite() -> NetConfig:
     tighter than the reference's: more of the part in fewer pixels.
     """
     freihand, flame = Skeleton.read("freihand").names, Skeleton.read("ibug68").names
-    common = PartConfig("lite0_deep", 160, 0.9, upside_down=True, num_betas=10, num_expression=10, width=256,
+    common = PartConfig("mobilenet2_deep", 160, 0.9, upside_down=True, num_betas=10, num_expression=10, width=256,
                         dropout=0.1, points=BODY_POINTS, fine=48, depth=True)  # fmt: skip
     small = replace(common, backbone="lite0_shallow", crop_px=128, width=192, lift=256)
     body = replace(common, lift=512, mirror=True, closer=0.85)
