@@ -58,11 +58,13 @@ def test_many_pictures_go_through_in_pieces():
     torch.manual_seed(2)
     net = PointBackbone(num_points=4, deep=True, fine=16, twins=(1, 0, 2, 3), closer=0.8, depth=True).eval()
     torch.nn.init.normal_(net.heat_fine.weight)
-    pictures, seen = torch.randn(ROWS_AT_ONCE + 3, 3, 64, 64), []
-    net.trunk.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
+    pictures, early, late = torch.randn(ROWS_AT_ONCE + 3, 3, 64, 64), [], []
+    net.trunk.conv_stem.register_forward_hook(lambda module, given, out: early.append(len(given[0])))
+    net.trunk.blocks[-1][0].register_forward_hook(lambda module, given, out: late.append(len(given[0])))
     with torch.no_grad():
         features, points = net(pictures)
-        assert seen == 3 * [ROWS_AT_ONCE, 3]  # three looks
+        assert early == 4 * [ROWS_AT_ONCE] + [1]  # three looks
+        assert late == [3 * len(pictures)]  # small maps
         for row in (0, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 2):
             alone = net(pictures[row : row + 1])
             assert (alone[0][0] - features[row]).abs().max() < 1e-4

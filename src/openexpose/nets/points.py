@@ -120,8 +120,8 @@ _LEAST_SHARE = 1e-9
 
 
 ROWS_AT_ONCE = 8
-"""Pictures that go through a backbone together outside training: maps of more leave the processor's cache, and above
-32 MiB the C library fetches their memory anew each time. 24 pictures at once take 1.1 to 1.5 times as long."""
+"""Pictures whose maps down to stride 8 are made together outside training: those of more leave the processor's cache,
+and above 32 MiB the C library fetches their memory anew each time. 24 at once take 1.1 to 1.5 times as long."""
 
 
 def in_chunks(picture: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "_ 3 S S"], ...]:
@@ -267,10 +267,11 @@ class PointBackbone(nn.Module):
 
     def forward(self, picture: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B F"], Points]:
         """Features for the regressor, and the points. Normalised RGB, S a multiple of 32."""
-        x, logits, coarse = self.maps(picture)
-        looks = [] if self.training else self._other_looks(picture)
-        if looks:
-            logits = (torch.stack([_shares(logits), *looks]).mean(0) + _LEAST_SHARE).log()
+        B, looks = len(picture), [picture] if self.training else self._looks(picture)
+        x, logits, coarse = self.maps(torch.cat(looks))
+        x, coarse = x[:B], coarse[:B]
+        if len(looks) > 1:
+            logits = (self._agreed(logits.unflatten(0, (len(looks), B)).unbind()) + _LEAST_SHARE).log()
         share = _shares(logits)
         at_u = expected_u(share)
         if self.fine:  # cells at stride 8
@@ -291,24 +292,39 @@ class PointBackbone(nn.Module):
     def maps(
         self, picture: Float[Tensor, "B 3 S S"]
     ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B K _ _"], Float[Tensor, "B _ _ _"]]:
-        """What `drawn` gives, in float32, and the coarsest map. Outside training a few rows at a time."""
-        done = []
-        for rows in (picture,) if self.training else in_chunks(picture):
-            finest, *maps = self.trunk(rows.contiguous(memory_format=torch.channels_last))
-            x, logits = self.drawn(finest, maps)
-            done.append((x.float(), logits.float(), maps[-1]))
-        x, logits, coarse = done[0] if len(done) == 1 else (torch.cat(every) for every in zip(*done, strict=True))
-        return x, logits, coarse
+        """What `drawn` gives, in float32, and the coarsest map.
 
-    def _other_looks(self, picture: Float[Tensor, "B 3 S S"]) -> list[Float[Tensor, "B K h w"]]:
-        """The heatmaps' shares as the mirror image and the middle of the picture say."""
-        shares = []
+        Outside training fine maps are made of a few rows at a time, coarse ones of all: they are small.
+        """
+        picture = picture.contiguous(memory_format=torch.channels_last)
+        if self.training:
+            finest, *maps = self.trunk(picture)
+            x, logits = self.drawn(finest, maps)
+            return x.float(), logits.float(), maps[-1]
+        early = [self.trunk.early_maps(rows) for rows in in_chunks(picture)]
+        late = self.trunk.late_maps(torch.cat([maps[-1] for maps in early]))  # small maps: all at once
+        sizes = [len(maps[-1]) for maps in early]
+        done = [
+            self.drawn(finest, [eighth, *coarser])
+            for (finest, eighth), *coarser in zip(early, *(m.split(sizes) for m in late), strict=True)
+        ]
+        x, logits = (torch.cat(every).float() for every in zip(*done, strict=True))
+        return x, logits, late[-1]
+
+    def _looks(self, picture: Float[Tensor, "B 3 S S"]) -> list[Float[Tensor, "B 3 S S"]]:
+        """The picture, its mirror image, and its middle, as far as they are looked at."""
+        mirrored = [picture.flip(-1)] if len(self.twins) else []
+        return [picture, *mirrored, *([_middle(picture, self.closer)] if self.closer else [])]
+
+    def _agreed(self, logits: Sequence[Float[Tensor, "B K h w"]]) -> Float[Tensor, "B K h w"]:
+        """The mean of the heatmaps' shares as `_looks` say, in the place of the picture itself."""
+        first, *others = (_shares(seen) for seen in logits)
+        shares = [first]
         if len(self.twins):
-            shares.append(_shares(self.maps(picture.flip(-1))[1]).flip(-1)[:, self.twins])
+            shares.append(others.pop(0).flip(-1)[:, self.twins])
         if self.closer:
-            seen = _shares(self.maps(_middle(picture, self.closer))[1])
-            shares.append(_middle(seen, 1 / self.closer, outside="zeros"))
-        return shares
+            shares.append(_middle(others.pop(0), 1 / self.closer, outside="zeros"))
+        return torch.stack(shares).mean(0)
 
     def drawn(
         self, finest: Float[Tensor, "B _ H W"], maps: Sequence[Float[Tensor, "B _ _ _"]]
