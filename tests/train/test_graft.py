@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from openexpose.nets.means import Means
 from openexpose.train import graft as module
 from openexpose.train.config import DataConfig
 from openexpose.train.graft import Fit, graft
+from openexpose.train.presets import lite as whole
 from openexpose.train.presets import lite_hand
 from openexpose.train.run import train
 from openexpose.weights.native import load_checkpointed
@@ -73,6 +75,11 @@ def test_networks_that_differ_elsewhere_are_refused(crops):
         graft(hand(), hand(depth=False), crops)
     with pytest.raises(ConfigError, match="at least one batch"):
         graft(hand(), hand(), [])
+    with pytest.raises(ConfigError, match="one network alone"):
+        replace(whole(), graft=Path("old.safetensors"))
+    for other in ({"init": (Path("x"),)}, {"init_backbone": Path("x")}, {"lifter": Path("x")}):
+        with pytest.raises(ConfigError, match="takes over all but the trunk"):
+            replace(lite_hand(), graft=Path("old.safetensors"), **other)
 
 
 def test_a_run_begins_with_a_graft_and_a_resumed_one_does_not_repeat_it(tmp_path, monkeypatch):

@@ -339,6 +339,12 @@ class TrainConfig:
         idle = [p for p in self.closeups.chosen() if self.stage != "whole" or p in self.freeze.parts]
         if idle:
             raise ConfigError(f"closeups of {', '.join(idle)}: only in the stage whole, for a network that learns")
+        if self.graft is not None and self.stage == "whole":
+            raise ConfigError(f"graft={self.graft} is for one network alone: train the body, the hand or the head")
+        if self.graft is not None and (self.init or self.init_backbone or self.lifter):
+            raise ConfigError(
+                f"graft={self.graft} takes over all but the trunk: leave init, init_backbone and lifter out"
+            )
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,6 @@ from openexpose.weights.models import load_part
 _TRUNK = "backbone.trunk."
 _RIDGE = 1e-5
 """Of the mean variance of what is read: keeps the fit steady where two maps say the same."""
-
-
 _BATCHES = 100
 """Of the run's first ones; the fit has 450 unknowns for each number, and a batch of 32 has 12,800 places."""
 
@@ -33,10 +31,9 @@ _BATCHES = 100
 def graft_onto(learner: Learner, path: Path, source: Source, batch_size: int) -> None:
     """Graft a run's network onto its trunk from a weights file, on the first batches of the run.
 
-    Raises ConfigError for the whole network or networks that do not fit, WeightsError for the file.
+    Raises ConfigError for networks that do not fit, WeightsError for the file.
     """
-    if not isinstance(learner, PartLearner):
-        raise ConfigError("--graft is for one network alone: train the body, the hand or the head")
+    assert isinstance(learner, PartLearner)  # `TrainConfig` refuses a graft in the stage whole
     old = load_part(path, learner.part)
     crops = (source.batch(positions).crops for positions in islice(Turns(batch_size, 0, 1, 0), _BATCHES))
     graft(cast(PartRegressor[Any], learner.network[learner.part]), old, crops)
