@@ -116,6 +116,30 @@ def test_weights_are_scored_on_what_they_hold(people, tmp_path):
         synth.score_bodies(alone, people)
 
 
+def test_people_who_are_seen_are_scored_on_their_own(people, tmp_path, monkeypatch):
+    nets = Networks.load(free.weights(tmp_path / "w.safetensors"))
+    names = Skeleton.read("smplx").names
+    joints = [names.index(f"{s}_{j}") for s in ("left", "right")
+              for j in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")]  # fmt: skip
+    joints += [names.index("neck"), names.index("head")]
+    truth = people.truth
+
+    def shown(i):
+        visible = np.zeros(144, bool)
+        visible[joints[: 12 - i]] = True  # one person has 12 of 14, the other 11
+        visible[60:] = True
+        return replace(truth(i), visible=visible)
+
+    monkeypatch.setattr(RenderedSet, "truth", lambda self, i: shown(i))
+    scored = synth.score_bodies(nets, people)
+    every, few = (next(o for o in scored.outcomes if o.benchmark == b) for b in ("synth-body", "synth-body-seen"))
+    assert few.samples == 1 and scored.names["synth-body-seen"] == (people.name(0),)
+    for name in ("PA-MPJPE", "MPJPE", "PA-PVE", named("PA-PVE", OWN)):
+        assert few.score(name).each[0] == pytest.approx(every.score(name).each[0], rel=1e-6)
+    monkeypatch.setattr(RenderedSet, "truth", lambda self, i: replace(truth(i), visible=np.zeros(144, bool)))
+    assert [o.benchmark for o in synth.score_bodies(nets, people).outcomes] == ["synth-body"]
+
+
 def test_hands_and_heads_alone(people, tmp_path):
     nets = Networks.load(free.weights(tmp_path / "w.safetensors"))
     for part in ("hand", "head"):
