@@ -32,7 +32,7 @@ from openexpose.evaluate.synth_cache import RenderedSet, Truth
 from openexpose.evaluate.variants import MEAN, OWN, Columns, joined_columns, side_by_side
 from openexpose.geometry.crop import Crop
 from openexpose.metrics import mpjpe_mm, pve_mm
-from openexpose.nets.attention import HEAD_POINTS, RIGHT_HAND_POINTS
+from openexpose.nets.attention import HEAD_POINTS, LEFT_HAND_POINTS, RIGHT_HAND_POINTS
 from openexpose.skeleton import Skeleton
 from openexpose.synth.mannequin import free_with_whole_face
 
@@ -43,11 +43,16 @@ REGIONS = {"RIGHT_HAND": "right_hand", "LEFT_HAND": "left_hand", "FACE": "head"}
 """Figure -> FreeBody's vertex list; FACE is every vertex of FreeHead, eyeballs and teeth included, as for EHF."""
 SEEN_SHARE = 0.5
 """A hand or face counts as seen if at least this share of its keypoints is visible."""
-MOST_JOINTS = 12
-"""Of the 14 joints: people of whom so many are visible are also scored on their own."""
+SEEN_JOINTS = 12
+"""People of whom at least so many of the 14 joints are visible are scored on their own too."""
 _JOINTS = (1, 2, 4, 5, 7, 8, 12, 15, 16, 17, 18, 19, 20, 21)
 """Hips, knees, ankles, neck, head, shoulders, elbows, wrists among SMPL-X's keypoints."""
-_SEEN_POINTS = {"right_hand": RIGHT_HAND_POINTS, "left_hand": (20, *range(25, 40), *range(66, 71)), "head": HEAD_POINTS}
+_SEEN_POINTS = {
+    "right_hand": (RIGHT_HAND_POINTS, SEEN_SHARE),
+    "left_hand": (LEFT_HAND_POINTS, SEEN_SHARE),
+    "head": (HEAD_POINTS, SEEN_SHARE),
+    "body": (_JOINTS, SEEN_JOINTS / len(_JOINTS)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +123,7 @@ def score_bodies(
     crops = body_crops(people, nets.need("body").crop_px, scale=scale)
     answers: list[BodyAnswer] = []
     columns: dict[str, list[Columns]] = {"": [], OWN: [], MEAN: []}
-    seen: dict[str, list[np.ndarray]] = {part: [] for part in (*_SEEN_POINTS, "body")}
+    seen: dict[str, list[np.ndarray]] = {part: [] for part in _SEEN_POINTS}
     for answer in bodies(nets, people.photo, crops):
         truths = [people.truth(i) for i in answer.rows]
         true = figure.posed(truths)
@@ -126,9 +131,8 @@ def score_bodies(
         for variant, params in guesses.items():
             with torch.inference_mode():
                 columns[variant].append(body_errors_mm(pose_of(model, params), true, figure.regions))
-        for part, points in _SEEN_POINTS.items():
-            seen[part].append(np.array([t.visible[list(points)].mean() >= SEEN_SHARE for t in truths]))
-        seen["body"].append(np.array([t.visible[list(_JOINTS)].sum() >= MOST_JOINTS for t in truths]))
+        for part, (points, least) in _SEEN_POINTS.items():
+            seen[part].append(np.array([t.visible[list(points)].mean() >= least for t in truths]))
         answers.append(answer)
         done(answer.rows[-1] + 1)
     variants = {v: joined_columns(c) for v, c in columns.items()}
@@ -169,7 +173,7 @@ def _body_scored(
     if seen["body"].any():
         few = torch.from_numpy(seen["body"])
         picked = {v: {n: c[n][few] for n in ("PA-MPJPE", "MPJPE", "PA-PVE")} for v, c in variants.items()}
-        what = f"only people of whom at least {MOST_JOINTS} of the 14 joints are visible"
+        what = f"only people of whom at least {SEEN_JOINTS} of the 14 joints are visible"
         outcomes.append(side_by_side("synth-body-seen", picked, unit="mm", said=[what]))
         all_names["synth-body-seen"] = tuple(names[i] for i in np.flatnonzero(seen["body"]))
     return Scored(tuple(outcomes), all_names, answers)
